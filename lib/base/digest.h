@@ -1,0 +1,15 @@
+// SHA-256 and random bytes, as text.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace vck {
+
+// Lower-case hex of SHA-256 (FIPS 180-4): 64 characters.
+std::string Sha256Hex(std::string_view data);
+// Lower-case hex of `bytes` random bytes from the system's generator.
+std::string RandomHex(size_t bytes);
+
+}  // namespace vck

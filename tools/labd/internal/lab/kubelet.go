@@ -1,0 +1,132 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// kubeletPart is the vch-kubelet of a node. All that the lab knows of its flags is here.
+func (l *Lab) kubeletPart(n Node) part {
+	return part{
+		name: n.Part,
+		argv: func(l *Lab) ([]string, error) {
+			bin, err := l.findBinary("vch-kubelet")
+			if err != nil {
+				return nil, err
+			}
+			return append([]string{bin,
+				"--kubeconfig", l.NodeKubeconfig(n.Name),
+				"--node-name", n.Name,
+				"--vcenter-url", l.VCenterURL(),
+				"--vcenter-user", VCenterUser,
+				"--vcenter-password-file", l.path("vcenter-password"),
+				"--vcenter-ca", l.path("pki", "ca.crt"),
+				"--vch-id", n.VCH,
+				"--state-dir", l.path("kubelet-" + n.Name),
+				"--metrics-address", l.metricsAddress(n),
+			}, n.Flags...), nil
+		},
+		ready: func(ctx context.Context, l *Lab) error {
+			if err := l.get(ctx, "http://"+l.metricsAddress(n)+"/healthz"); err != nil {
+				return err
+			}
+			return l.nodeReady(ctx, n.Name)
+		},
+		patience: 60 * time.Second,
+	}
+}
+
+func (l *Lab) metricsAddress(n Node) string { return l.address(portNodes + 2*n.Index) }
+
+// NodeKubeconfig is the file with a node's credentials.
+func (l *Lab) NodeKubeconfig(name string) string { return l.path("node-" + name + ".kubeconfig") }
+
+// nodeReady succeeds when the node's Ready condition is True.
+func (l *Lab) nodeReady(ctx context.Context, name string) error {
+	body, err := l.fetch(ctx, "https://"+l.address(portAPIServer)+"/api/v1/nodes/"+name)
+	if err != nil {
+		return err
+	}
+	var node struct {
+		Status struct {
+			Conditions []struct{ Type, Status, Message string }
+		}
+	}
+	if err := json.Unmarshal(body, &node); err != nil {
+		return err
+	}
+	for _, c := range node.Status.Conditions {
+		if c.Type == "Ready" {
+			if c.Status == "True" {
+				return nil
+			}
+			return fmt.Errorf("node %s is not Ready: %s", name, c.Message)
+		}
+	}
+	return errors.New("node " + name + " has no Ready condition")
+}
+
+// AddNode makes credentials for a node and, if run, starts a vch-kubelet with them.
+func (l *Lab) AddNode(name string, run bool, flags []string) error {
+	unlock, err := l.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := checkNodeName(name); err != nil {
+		return err
+	}
+	return l.addNode(name, run, flags)
+}
+
+func (l *Lab) addNode(name string, run bool, flags []string) error {
+	index := -1
+	for i, n := range l.Nodes {
+		if n.Name == name {
+			index = i
+		}
+	}
+	if index < 0 {
+		index = len(l.Nodes)
+		if portNodes+2*index+1 >= portsPerLab {
+			return errors.New("this lab has as many nodes as it can have")
+		}
+		part := "kubelet"
+		if index > 0 {
+			part = "kubelet-" + name
+		}
+		l.Nodes = append(l.Nodes, Node{Name: name, Part: part, VCH: randomUUID(), Index: index})
+		if err := l.nodeCredentials(name); err != nil {
+			return err
+		}
+	}
+	n := &l.Nodes[index]
+	if run {
+		if l.Pid(n.Part) != 0 {
+			return fmt.Errorf("node %s runs already; stop it with: tools/lab stop %s %s", name, l.Dir, n.Part)
+		}
+		n.Run, n.Flags = true, flags
+	}
+	if err := l.save(); err != nil {
+		return err
+	}
+	if run {
+		err := l.startPart(l.kubeletPart(*n))
+		if envErr := l.writeEnv(); err == nil {
+			err = envErr
+		}
+		return err
+	}
+	return l.writeEnv()
+}
+
+func checkNodeName(name string) error {
+	if name == "" || len(name) > 63 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" || strings.Trim(name, "-.") != name {
+		return fmt.Errorf("%q is no node name: use up to 63 of a-z, 0-9, '-' and '.'", name)
+	}
+	return nil
+}

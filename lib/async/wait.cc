@@ -16,11 +16,12 @@ Task<> Waiter::Wait() {
   if (woken_) co_return;
   executor_.emplace(co_await asio::this_coro::executor);
   auto initiate = [this](auto handler) {
-    slot_ = asio::get_associated_cancellation_slot(handler);
+    handler_ = std::move(handler);
+    // The erased handler puts a slot of its own before the coroutine's.
+    slot_ = asio::get_associated_cancellation_slot(handler_);
     if (slot_.is_connected()) {
       slot_.assign([this](asio::cancellation_type) { Complete(asio::error::operation_aborted); });
     }
-    handler_ = std::move(handler);
   };
   co_await asio::async_initiate<const asio::use_awaitable_t<Executor>, void(ErrorCode)>(initiate, kUseTask);
 }

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"vch-kubelet/tools/labd/internal/vcenter"
 )
 
 // VCenter sends a command to the vCenter process over its control socket and returns the answer.
@@ -22,7 +24,7 @@ func (l *Lab) VCenter(command string, argument any) ([]byte, error) {
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", l.ControlSocket())
+			return (&net.Dialer{}).DialContext(ctx, "unix", l.path("vcenter.sock"))
 		},
 	}}
 	res, err := client.Post("http://vcenter/"+command, "application/json", bytes.NewReader(body))
@@ -38,14 +40,27 @@ func (l *Lab) VCenter(command string, argument any) ([]byte, error) {
 	return answer, err
 }
 
-// ControlSocket is where the vCenter process takes commands.
-func (l *Lab) ControlSocket() string { return l.path("vcenter.sock") }
-
-// GuestsSocket is where the guests listen.
-func (l *Lab) GuestsSocket() string { return l.path("guests.sock") }
-
 // DatastoreDir holds the files of the datastore.
 func (l *Lab) DatastoreDir() string { return l.path("datastore") }
 
-// ScratchDir is for what the simulator keeps beside its datastore.
-func (l *Lab) ScratchDir() string { return l.path("vcenter") }
+// VCenterCA is the certificate that vouches for the lab's servers.
+func (l *Lab) VCenterCA() string { return l.path("pki", "ca.crt") }
+
+// VCenterConfig is how the lab's vCenter runs.
+func (l *Lab) VCenterConfig() (vcenter.Config, error) {
+	password, err := l.VCenterPassword()
+	if err != nil {
+		return vcenter.Config{}, err
+	}
+	delays, err := vcenter.ParseDelays(l.Options.TaskDelay)
+	c := vcenter.Config{
+		Address: l.address(portVCenter), CertFile: l.path("pki", "vcenter.crt"), KeyFile: l.path("pki", "vcenter.key"),
+		User: VCenterUser, Password: password,
+		DatastoreDir: l.DatastoreDir(), ScratchDir: l.path("vcenter"),
+		ControlSocket: l.path("vcenter.sock"), TaskDelays: delays,
+	}
+	if l.Options.Guests == "simulated" {
+		c.GuestsSocket = l.path("guests.sock")
+	}
+	return c, err
+}

@@ -16,9 +16,6 @@ const VCenterUser = "administrator@vsphere.local"
 // VCenterURL is the SDK endpoint of the lab's vCenter.
 func (l *Lab) VCenterURL() string { return "https://" + l.address(portVCenter) + "/sdk" }
 
-// VCenterAddress is where it listens.
-func (l *Lab) VCenterAddress() string { return l.address(portVCenter) }
-
 // VCenterPassword reads the password of VCenterUser.
 func (l *Lab) VCenterPassword() (string, error) {
 	data, err := os.ReadFile(l.path("vcenter-password"))

@@ -27,9 +27,11 @@ type part struct {
 
 // keeper holds the lab's addresses from up to down; nobody stops it alone.
 var keeper = part{
-	name:     "keeper",
-	argv:     func(l *Lab) ([]string, error) { return self("keeper", strconv.Itoa(l.Net)) },
-	ready:    func(ctx context.Context, l *Lab) error { return dial(ctx, "tcp", fmt.Sprintf("127.%d.0.1:%d", l.Net, keeperPort)) },
+	name: "keeper",
+	argv: func(l *Lab) ([]string, error) { return self("keeper", strconv.Itoa(l.Net)) },
+	ready: func(ctx context.Context, l *Lab) error {
+		return dial(ctx, "tcp", fmt.Sprintf("127.%d.0.1:%d", l.Net, keeperPort))
+	},
 	patience: 5 * time.Second,
 }
 

@@ -24,7 +24,7 @@ type guests struct {
 	ctx *simulator.Context
 
 	mu      sync.Mutex
-	queue   chan []byte                                    // nil while nobody is connected
+	queue   chan []byte                                      // nil while nobody is connected
 	created map[types.ManagedObjectReference]map[string]bool // guestinfo keys that a guest made while it ran
 }
 

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"vch-kubelet/tools/labd/internal/lab"
+	"vch-kubelet/tools/labd/internal/vcenter"
+)
+
+const (
+	upUsage = "DIR [--guests simulated|none] [--task-delay create=200ms,power=100ms] [--bin BUILDDIR] [--node NAME [-- vch-kubelet flags]]"
+	upHelp  = `Brings up a lab in DIR and returns when everything answers.
+    --guests      simulated (guest-sim plays every VM's guest, the default) or none (VMs have power, but no life)
+    --task-delay  how long vCenter's tasks last: create, on, off, power (both and reset), reconfig, destroy, clone, all
+    --bin         the build directory with vch-kubelet and guest-sim; default: $VCH_BIN, else build-demo or build
+    --node        also runs vch-kubelet as the node NAME; what follows "--" is for it`
+)
+
+func up(args []string) error {
+	var (
+		dir, node string
+		flags     []string
+		options   = lab.Options{Guests: "simulated"}
+	)
+	for i := 0; i < len(args); i++ {
+		value := func() (string, error) {
+			if i+1 >= len(args) || args[i+1] == "--" {
+				return "", badUsage("%s needs a value", args[i])
+			}
+			i++
+			return args[i], nil
+		}
+		var err error
+		switch arg := args[i]; {
+		case arg == "--":
+			flags = args[i+1:]
+			i = len(args)
+		case arg == "--guests":
+			options.Guests, err = value()
+		case arg == "--task-delay":
+			options.TaskDelay, err = value()
+		case arg == "--bin":
+			options.Bin, err = value()
+		case arg == "--node":
+			node, err = value()
+		case arg == "" || arg[0] == '-':
+			err = badUsage("%q is no flag of up", arg)
+		case dir == "":
+			dir = arg
+		default:
+			err = badUsage("%q is one argument too many", arg)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if dir == "" {
+		return badUsage("name a directory for the lab")
+	}
+	if options.Guests != "simulated" && options.Guests != "none" {
+		return badUsage("--guests %q: say simulated or none", options.Guests)
+	}
+	if node == "" && flags != nil {
+		return badUsage("flags after \"--\" are for vch-kubelet; name its node with --node")
+	}
+	if _, err := vcenter.ParseDelays(options.TaskDelay); err != nil {
+		return usageError{err}
+	}
+	var err error
+	if options.Bin, err = buildDir(options.Bin); err != nil {
+		return err
+	}
+	begin := time.Now()
+	l, err := lab.Up(dir, os.Getenv("LAB_KUBERNETES"), options, node, flags, func(line string) { fmt.Fprintln(os.Stderr, "lab: "+line) })
+	if err != nil {
+		return err
+	}
+	fmt.Printf("The lab in %s is up after %.1f s. Use it with:\n  . %s\nRemove it with:\n  tools/lab down %s\n",
+		l.Dir, time.Since(begin).Seconds(), filepath.Join(l.Dir, "env"), l.Dir)
+	return nil
+}
+
+// buildDir finds the project's own programs.
+func buildDir(given string) (string, error) {
+	if given == "" {
+		given = os.Getenv("VCH_BIN")
+	}
+	if given != "" {
+		dir, err := filepath.Abs(given)
+		if err == nil {
+			_, err = os.Stat(dir)
+		}
+		return dir, err
+	}
+	for _, name := range []string{"build-demo", "build"} {
+		dir := filepath.Join(os.Getenv("LAB_ROOT"), name)
+		if _, err := os.Stat(filepath.Join(dir, "cmd")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", nil
+}
+
+func node(args []string) error {
+	if len(args) < 2 {
+		return badUsage("name the lab's directory and the node")
+	}
+	l, err := lab.Open(args[0])
+	if err != nil {
+		return err
+	}
+	run := len(args) > 2
+	if run && args[2] != "--" {
+		return badUsage("%q: what is for vch-kubelet follows \"--\"", args[2])
+	}
+	var flags []string
+	if run {
+		flags = args[3:]
+	}
+	if err := l.AddNode(args[1], run, flags); err != nil {
+		return err
+	}
+	fmt.Println(l.NodeKubeconfig(args[1]))
+	return nil
+}

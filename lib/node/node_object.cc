@@ -1,0 +1,268 @@
+#include "node/node_object.h"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <array>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+
+namespace vck::node {
+namespace {
+
+using json::Array;
+using json::Object;
+using json::Value;
+
+std::string Stamp(absl::Time t) { return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", t, absl::UTCTimeZone()); }
+
+struct Condition {
+  const char* type;
+  bool status;
+  const char* reason;
+  std::string message;
+};
+
+// MemoryPressure, DiskPressure, PIDPressure and NetworkUnavailable as every kubelet (and its network plugin) reports
+// them; VCenterUnavailable is our own. A vCenter outage leaves Ready alone: the pods run on, and their tethers answer.
+std::vector<Condition> Conditions(const NodeFacts& f, const NodeThresholds& t) {
+  std::vector<Condition> out;
+  bool memory = f.memory_free_ratio < t.memory_free;
+  out.push_back({"MemoryPressure", memory, memory ? "VSphereHasInsufficientMemory" : "KubeletHasSufficientMemory",
+                 memory ? absl::StrFormat("%.1f%% of the memory of the VCH's resources is free", f.memory_free_ratio * 100)
+                        : "the VCH's resources have sufficient memory available"});
+  bool disk = !f.datastore_accessible || f.datastore_free_ratio < t.datastore_free;
+  out.push_back({"DiskPressure", disk,
+                 !f.datastore_accessible ? "DatastoreInaccessible" : disk ? "DatastoreFull" : "KubeletHasNoDiskPressure",
+                 !f.datastore_accessible ? std::string("vCenter reports the datastore as inaccessible")
+                 : disk ? absl::StrFormat("%.1f%% of the datastore is free", f.datastore_free_ratio * 100)
+                        : "the datastore has sufficient space available"});
+  out.push_back({"PIDPressure", false, "KubeletHasSufficientPID", "every pod has process ids of its own"});
+  out.push_back({"NetworkUnavailable", !f.has_pod_range, f.has_pod_range ? "PodRangeKnown" : "NoPodCIDR",
+                 f.has_pod_range ? "pod addresses can be assigned"
+                                 : "neither spec.podCIDR nor --pod-address-range gives addresses for pods"});
+  out.push_back({"VCenterUnavailable", !f.vcenter_ok, f.vcenter_ok ? "VCenterAnswers" : "VCenterDoesNotAnswer",
+                 f.vcenter_ok ? "vCenter answers" : f.vcenter_message});
+  bool ready = f.inventory_synced && f.has_pod_range;
+  out.push_back({"Ready", ready, ready ? "KubeletReady" : "KubeletNotReady",
+                 ready ? "kubelet is posting ready status"
+                 : !f.inventory_synced
+                     ? absl::StrCat("the VCH's VMs have not been seen yet",
+                                    f.vcenter_message.empty() ? "" : absl::StrCat(": ", f.vcenter_message))
+                     : "no addresses for pods: spec.podCIDR is not set"});
+  return out;
+}
+
+const Value* FindCondition(const Value& node, std::string_view type) {
+  for (const Value& c : json::Items(json::Get(node, "status"), "conditions")) {
+    if (json::String(c, "type") == type) return &c;
+  }
+  return nullptr;
+}
+
+Object ResourceList(const Resources& r) {
+  std::string cpu = r.cpu_millis % 1000 == 0 ? absl::StrCat(r.cpu_millis / 1000) : absl::StrCat(r.cpu_millis, "m");
+  return {{"cpu", cpu},
+          {"memory", absl::StrCat(r.memory_bytes / 1024, "Ki")},
+          {"ephemeral-storage", absl::StrCat(r.ephemeral_bytes / 1024, "Ki")},
+          {"pods", absl::StrCat(r.pods)}};
+}
+
+Array Addresses(const NodeIdentity& identity) {
+  Array out;
+  if (!identity.internal_ip.empty()) out.push_back(Object{{"type", "InternalIP"}, {"address", identity.internal_ip}});
+  out.push_back(Object{{"type", "Hostname"}, {"address", identity.name}});
+  return out;
+}
+
+const std::string& KernelRelease() {
+  static const std::string* release = [] {
+    utsname name{};
+    return new std::string(uname(&name) == 0 ? name.release : "unknown");
+  }();
+  return *release;
+}
+
+Object NodeInfo(const NodeIdentity& identity, const NodeFacts& facts) {
+  return {{"machineID", identity.machine_id},
+          {"systemUUID", identity.vch_id},
+          {"bootID", identity.boot_id},
+          {"kernelVersion", KernelRelease()},
+          {"osImage", facts.vsphere_version.empty() ? "VMware vSphere" : facts.vsphere_version},
+          {"containerRuntimeVersion", "vch://" VCK_VERSION},
+          {"kubeletVersion", "v1.36.3-vch." VCK_VERSION},
+          {"kubeProxyVersion", ""},
+          {"operatingSystem", "linux"},
+          {"architecture", "amd64"}};
+}
+
+Object StatusOf(const NodeIdentity& identity, const NodeFacts& facts) {
+  Object status{{"capacity", ResourceList(facts.capacity)},
+                {"allocatable", ResourceList(facts.allocatable)},
+                {"addresses", Addresses(identity)},
+                {"nodeInfo", NodeInfo(identity, facts)}};
+  if (identity.kubelet_port != 0) {
+    status["daemonEndpoints"] = Object{{"kubeletEndpoint", Object{{"Port", identity.kubelet_port}}}};
+  }
+  return status;
+}
+
+std::map<std::string, std::string> OwnLabels(const NodeIdentity& identity) {
+  std::map<std::string, std::string> labels{{"kubernetes.io/hostname", identity.name},
+                                            {"kubernetes.io/os", "linux"},
+                                            {"kubernetes.io/arch", "amd64"},
+                                            {"type", "virtual-kubelet"}};
+  for (const auto& [key, value] : identity.labels) labels[key] = value;
+  return labels;
+}
+
+std::string ProviderId(const NodeIdentity& identity) { return absl::StrCat("vch://", identity.vch_id); }
+
+// True if every member of `want` is in `have` with an equal value (resource lists, nodeInfo).
+bool Contains(const Value* have, const Value& want) {
+  if (have == nullptr) return false;
+  if (!want.is_object()) return *have == want;
+  const Object* object = have->if_object();
+  if (object == nullptr) return false;
+  return std::all_of(want.get_object().begin(), want.get_object().end(), [&](const auto& member) {
+    return Contains(object->if_contains(member.key()), member.value());
+  });
+}
+
+}  // namespace
+
+StatusOr<Taint> ParseTaint(std::string_view text) {
+  auto bad = [&] {
+    return absl::InvalidArgumentError(absl::StrCat("taint \"", text, "\": expected key[=value]:effect with effect NoSchedule, "
+                                                   "PreferNoSchedule or NoExecute"));
+  };
+  size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return bad();
+  Taint taint;
+  taint.effect = std::string(text.substr(colon + 1));
+  std::pair<std::string_view, std::string_view> kv = absl::StrSplit(text.substr(0, colon), absl::MaxSplits('=', 1));
+  taint.key = std::string(kv.first);
+  taint.value = std::string(kv.second);
+  if (taint.key.empty() || (taint.effect != "NoSchedule" && taint.effect != "PreferNoSchedule" && taint.effect != "NoExecute")) {
+    return bad();
+  }
+  return taint;
+}
+
+// plugin/pkg/admission/noderestriction: labels under kubernetes.io and k8s.io that a kubelet may set.
+bool MaySetOwnLabel(std::string_view key) {
+  size_t slash = key.find('/');
+  if (slash == std::string_view::npos) return true;
+  std::string_view domain = key.substr(0, slash);
+  auto within = [&](std::string_view parent) {
+    return domain == parent || absl::EndsWith(domain, absl::StrCat(".", parent));
+  };
+  if (!within("kubernetes.io") && !within("k8s.io")) return true;
+  if (within("kubelet.kubernetes.io") || within("node.kubernetes.io")) return true;
+  static constexpr std::array<std::string_view, 14> kAllowed = {
+      "kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os", "beta.kubernetes.io/instance-type",
+      "node.kubernetes.io/instance-type", "failure-domain.beta.kubernetes.io/region",
+      "failure-domain.beta.kubernetes.io/zone", "failure-domain.kubernetes.io/region", "failure-domain.kubernetes.io/zone",
+      "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "beta.kubernetes.io/os", "beta.kubernetes.io/arch",
+      "kubernetes.io/instance-type"};
+  return std::find(kAllowed.begin(), kAllowed.end(), key) != kAllowed.end();
+}
+
+std::string BuildNode(const NodeIdentity& identity, const NodeFacts& facts, const Value* previous,
+                      const NodeThresholds& thresholds, absl::Time now) {
+  Object labels, annotations, spec;
+  if (previous != nullptr) {
+    const Value* meta = json::Get(previous, "metadata");
+    for (const auto& [key, value] : json::Members(meta, "labels")) {
+      if (MaySetOwnLabel(key)) labels[key] = value;
+    }
+    annotations = json::Members(meta, "annotations");
+    const Value* old = json::Get(previous, "spec");
+    for (const char* field : {"podCIDR", "podCIDRs", "taints", "unschedulable"}) {
+      if (const Value* value = json::Get(old, field)) spec[field] = *value;
+    }
+  } else {
+    Array taints;
+    for (const Taint& t : identity.taints) {
+      Object taint{{"key", t.key}, {"effect", t.effect}};
+      if (!t.value.empty()) taint["value"] = t.value;
+      taints.push_back(std::move(taint));
+    }
+    if (!taints.empty()) spec["taints"] = std::move(taints);
+  }
+  for (const auto& [key, value] : OwnLabels(identity)) labels[key] = value;
+  spec["providerID"] = ProviderId(identity);
+  Object status = StatusOf(identity, facts);
+  Array conditions;
+  for (const Condition& c : Conditions(facts, thresholds)) {
+    conditions.push_back(Object{{"type", c.type},
+                                {"status", c.status ? "True" : "False"},
+                                {"reason", c.reason},
+                                {"message", c.message},
+                                {"lastHeartbeatTime", Stamp(now)},
+                                {"lastTransitionTime", Stamp(now)}});
+  }
+  status["conditions"] = std::move(conditions);
+  Object meta{{"name", identity.name}, {"labels", std::move(labels)}};
+  if (!annotations.empty()) meta["annotations"] = std::move(annotations);
+  return json::Serialize(Object{{"apiVersion", "v1"},
+                                {"kind", "Node"},
+                                {"metadata", std::move(meta)},
+                                {"spec", std::move(spec)},
+                                {"status", std::move(status)}});
+}
+
+std::optional<std::string> BuildStatusPatch(const NodeIdentity& identity, const NodeFacts& facts, const Value& current,
+                                            const NodeThresholds& thresholds, absl::Time now) {
+  Value status = StatusOf(identity, facts);
+  bool changed = !Contains(json::Get(current, "status"), status);
+  bool stale = false;
+  Array conditions;
+  for (const Condition& c : Conditions(facts, thresholds)) {
+    const Value* old = FindCondition(current, c.type);
+    std::string_view want = c.status ? "True" : "False";
+    bool flipped = json::String(old, "status") != want;
+    changed |= flipped || json::String(old, "reason") != c.reason || json::String(old, "message") != c.message;
+    absl::Time beat;
+    if (!absl::ParseTime(absl::RFC3339_full, json::String(old, "lastHeartbeatTime"), &beat, nullptr) ||
+        now - beat >= thresholds.report_every) {
+      stale = true;
+    }
+    std::string since(json::String(old, "lastTransitionTime"));
+    if (flipped || since.empty()) since = Stamp(now);
+    conditions.push_back(Object{{"type", c.type},
+                                {"status", want},
+                                {"reason", c.reason},
+                                {"message", c.message},
+                                {"lastHeartbeatTime", Stamp(now)},
+                                {"lastTransitionTime", since}});
+  }
+  if (!changed && !stale) return std::nullopt;
+  Object& object = status.get_object();
+  object["conditions"] = std::move(conditions);
+  // Lists merge by type; an address that is no longer ours has to go.
+  object["addresses"].get_array().push_back(Object{{"$patch", "replace"}});
+  return json::Serialize(Object{{"status", std::move(status)}});
+}
+
+std::optional<std::string> BuildMetadataPatch(const NodeIdentity& identity, const Value& current) {
+  Object labels;
+  const Object& have = json::Members(json::Get(current, "metadata"), "labels");
+  for (const auto& [key, value] : OwnLabels(identity)) {
+    const Value* old = have.if_contains(key);
+    if (old == nullptr || json::AsString(*old) != value) labels[key] = value;
+  }
+  Object patch;
+  if (!labels.empty()) patch["metadata"] = Object{{"labels", std::move(labels)}};
+  // providerID can be set once and never changed.
+  if (json::String(json::Get(current, "spec"), "providerID").empty()) {
+    patch["spec"] = Object{{"providerID", ProviderId(identity)}};
+  }
+  if (patch.empty()) return std::nullopt;
+  return json::Serialize(patch);
+}
+
+}  // namespace vck::node

@@ -1,0 +1,128 @@
+#include "node/node_object.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace vck::node {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+NodeIdentity Identity() {
+  return {.name = "vch1", .vch_id = "id-1", .internal_ip = "10.0.0.9", .kubelet_port = 10250,
+          .labels = {{"zone", "a"}}, .taints = {{"virtual-kubelet.io/provider", "vsphere", "NoSchedule"}},
+          .boot_id = "b", .machine_id = "m"};
+}
+NodeFacts Good() {
+  NodeFacts f;
+  f.capacity = {.cpu_millis = 64000, .memory_bytes = int64_t{256} << 30, .ephemeral_bytes = int64_t{1} << 40, .pods = 4000};
+  f.allocatable = f.capacity;
+  f.inventory_synced = f.has_pod_range = f.vcenter_ok = true;
+  return f;
+}
+const absl::Time kNow = absl::FromUnixSeconds(1767225600);
+
+std::string ConditionStatus(const json::Value& node, std::string_view type) {
+  for (const auto& c : json::Items(json::Get(node, "status"), "conditions")) {
+    if (json::String(c, "type") == type) return std::string(json::String(c, "status"));
+  }
+  return "(absent)";
+}
+
+TEST(NodeObject, NewNodeHasTaintsLabelsAndConditions) {
+  auto node = json::Parse(BuildNode(Identity(), Good(), nullptr, {}, kNow));
+  ASSERT_TRUE(node.ok());
+  EXPECT_EQ(json::String(json::Path(*node, {"metadata", "labels"}), "type"), "virtual-kubelet");
+  EXPECT_EQ(json::String(json::Path(*node, {"metadata", "labels"}), "zone"), "a");
+  EXPECT_EQ(json::String(json::Items(json::Get(*node, "spec"), "taints").at(0), "effect"), "NoSchedule");
+  EXPECT_EQ(ConditionStatus(*node, "Ready"), "True");
+  EXPECT_EQ(ConditionStatus(*node, "VCenterUnavailable"), "False");
+  EXPECT_EQ(json::String(json::Path(*node, {"status", "capacity"}), "cpu"), "64");
+}
+
+TEST(NodeObject, RecreatedNodeKeepsWhatPeopleSet) {
+  auto old = json::Parse(R"({"metadata":{"name":"vch1","labels":{"team":"x","node-restriction.kubernetes.io/a":"b","type":"other"},
+    "annotations":{"note":"keep"}},"spec":{"podCIDR":"10.4.0.0/20","podCIDRs":["10.4.0.0/20"],"unschedulable":true,
+    "taints":[{"key":"mine","effect":"NoExecute"}]}})");
+  auto node = json::Parse(BuildNode(Identity(), Good(), &*old, {}, kNow));
+  ASSERT_TRUE(node.ok());
+  const auto* labels = json::Path(*node, {"metadata", "labels"});
+  EXPECT_EQ(json::String(labels, "team"), "x");
+  EXPECT_EQ(json::String(labels, "type"), "virtual-kubelet");
+  EXPECT_EQ(json::String(labels, "node-restriction.kubernetes.io/a"), "") << "admission would refuse the whole node";
+  EXPECT_EQ(json::String(json::Path(*node, {"metadata", "annotations"}), "note"), "keep");
+  EXPECT_EQ(json::String(json::Get(*node, "spec"), "podCIDR"), "10.4.0.0/20");
+  ASSERT_EQ(json::Items(json::Get(*node, "spec"), "taints").size(), 1u) << "taints are set at the first creation only";
+  EXPECT_EQ(json::String(json::Items(json::Get(*node, "spec"), "taints").at(0), "key"), "mine");
+  EXPECT_TRUE(json::Bool(json::Get(*node, "spec"), "unschedulable"));
+}
+
+TEST(NodeObject, StatusPatchOnlyWhenSomethingChangedOrTheHeartbeatIsOld) {
+  auto node = json::Parse(BuildNode(Identity(), Good(), nullptr, {}, kNow));
+  EXPECT_EQ(BuildStatusPatch(Identity(), Good(), *node, {}, kNow + absl::Seconds(10)), std::nullopt);
+  EXPECT_TRUE(BuildStatusPatch(Identity(), Good(), *node, {}, kNow + absl::Minutes(5)).has_value());
+  NodeFacts bigger = Good();
+  bigger.allocatable.cpu_millis += 500;
+  auto patch = BuildStatusPatch(Identity(), bigger, *node, {}, kNow + absl::Seconds(10));
+  ASSERT_TRUE(patch.has_value());
+  EXPECT_THAT(*patch, HasSubstr("\"cpu\":\"64500m\""));
+  EXPECT_THAT(*patch, Not(HasSubstr("taints")));
+  EXPECT_THAT(*patch, HasSubstr("\"lastTransitionTime\":\"2026-01-01T00:00:00Z\"")) << "nothing flipped";
+}
+
+TEST(NodeObject, VCenterOutageDoesNotTakeReadyAway) {
+  NodeFacts facts = Good();
+  facts.vcenter_ok = false;
+  facts.vcenter_message = "connection refused";
+  auto node = json::Parse(BuildNode(Identity(), facts, nullptr, {}, kNow));
+  EXPECT_EQ(ConditionStatus(*node, "Ready"), "True");
+  EXPECT_EQ(ConditionStatus(*node, "VCenterUnavailable"), "True");
+}
+
+TEST(NodeObject, NotReadyWithoutAddressesOrInventory) {
+  NodeFacts facts = Good();
+  facts.has_pod_range = false;
+  EXPECT_EQ(ConditionStatus(*json::Parse(BuildNode(Identity(), facts, nullptr, {}, kNow)), "Ready"), "False");
+  facts = Good();
+  facts.inventory_synced = false;
+  EXPECT_EQ(ConditionStatus(*json::Parse(BuildNode(Identity(), facts, nullptr, {}, kNow)), "Ready"), "False");
+}
+
+TEST(NodeObject, PressureFollowsTheDatastoreAndMemory) {
+  NodeFacts facts = Good();
+  facts.datastore_free_ratio = 0.05;
+  facts.memory_free_ratio = 0.01;
+  auto node = json::Parse(BuildNode(Identity(), facts, nullptr, {}, kNow));
+  EXPECT_EQ(ConditionStatus(*node, "DiskPressure"), "True");
+  EXPECT_EQ(ConditionStatus(*node, "MemoryPressure"), "True");
+  EXPECT_EQ(ConditionStatus(*node, "Ready"), "True");
+}
+
+TEST(NodeObject, MetadataPatchAddsOnlyWhatIsMissing) {
+  auto node = json::Parse(BuildNode(Identity(), Good(), nullptr, {}, kNow));
+  EXPECT_EQ(BuildMetadataPatch(Identity(), *node), std::nullopt);
+  auto bare = json::Parse(R"({"metadata":{"labels":{"people":"yes"}},"spec":{"providerID":"x"}})");
+  auto patch = BuildMetadataPatch(Identity(), *bare);
+  ASSERT_TRUE(patch.has_value());
+  EXPECT_THAT(*patch, Not(HasSubstr("people")));
+  EXPECT_THAT(*patch, Not(HasSubstr("providerID")));
+}
+
+TEST(NodeObject, Taints) {
+  EXPECT_EQ(*ParseTaint("a/b=c:NoExecute"), (Taint{"a/b", "c", "NoExecute"}));
+  EXPECT_EQ(*ParseTaint("a:NoSchedule"), (Taint{"a", "", "NoSchedule"}));
+  for (const char* bad : {"", "a", "a:Never", "=x:NoSchedule"}) EXPECT_FALSE(ParseTaint(bad).ok()) << bad;
+}
+
+TEST(NodeObject, LabelsThatANodeMaySet) {
+  for (const char* ok : {"a", "x.example/y", "kubernetes.io/os", "topology.kubernetes.io/zone", "node.kubernetes.io/anything"}) {
+    EXPECT_TRUE(MaySetOwnLabel(ok)) << ok;
+  }
+  for (const char* no : {"node-restriction.kubernetes.io/x", "kubernetes.io/foo", "node-role.kubernetes.io/worker", "a.k8s.io/b"}) {
+    EXPECT_FALSE(MaySetOwnLabel(no)) << no;
+  }
+}
+
+}  // namespace
+}  // namespace vck::node

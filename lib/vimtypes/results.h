@@ -1,0 +1,31 @@
+// How a reply's returnval becomes a value. Included by results.gen.cc only.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "vimtypes/methods.gen.h"
+#include "vimtypes/soap.h"
+#include "vimtypes/wire_impl.h"
+
+namespace vck::vimtypes {
+
+template <class Result>
+Outcome<Result> Decode(const Reply& reply) {
+  Result result{};
+  bool ok = true;
+  bool found = false;
+  for (const pugi::xml_node& node : reply.root().children()) {
+    if (LocalName(node) != "returnval") continue;
+    found = true;
+    ok &= Get(node, result);
+    if constexpr (!kIsVector<Result>) break;
+  }
+  if (!ok) return absl::InternalError(absl::StrCat("malformed value in ", LocalName(reply.root())));
+  if (!found && !kIsVector<Result> && !kIsOptional<Result>) {
+    return absl::InternalError(absl::StrCat(LocalName(reply.root()), " has no return value"));
+  }
+  return result;
+}
+
+}  // namespace vck::vimtypes

@@ -11,10 +11,10 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
-	"vch-kubelet/tools/labd/internal/simhook"
+	"vch-kubelet/tools/labd/simhook"
 )
 
-// strictness holds the switches of `tools/lab fault DIR strict`. What is not here is always strict.
+// strictDefaults are the switches of `tools/lab fault DIR strict`. What is not here is always strict.
 var strictDefaults = map[string]bool{
 	"task-in-progress": true, // a second operation on a VM whose task still runs fails
 	"duplicate-name":   true, // CreateVM with a name that the folder has fails
@@ -158,8 +158,8 @@ func (v *Server) TaskStarts(task, entity simhook.Ref, name string, owner any) ty
 // TaskEnds is a simhook.
 func (v *Server) TaskEnds(task, entity simhook.Ref) { v.operations.end(task, entity) }
 
-// CreateVM is a simhook: it refuses a name that the folder has already.
-func (v *Server) DuplicateNames() bool { return !v.isStrict("duplicate-name") }
+// AllowDuplicateNames is a simhook.
+func (v *Server) AllowDuplicateNames() bool { return !v.isStrict("duplicate-name") }
 
 // ShutdownGuest is a simhook.
 func (v *Server) ShutdownGuest(vm simhook.Ref) { v.guests.send(message{Op: "shutdown", VM: vm.Value}) }

@@ -15,6 +15,8 @@ type Hooks interface {
 	Delay(name string)
 	// TaskEnds is called, with no lock held, when a task's work is done.
 	TaskEnds(task, entity Ref)
+	// AllowDuplicateNames makes vCenter as lenient as the simulator.
+	AllowDuplicateNames() bool
 	// ShutdownGuest and ResetGuest tell the guest of a VM that is on; the VM is locked.
 	ShutdownGuest(vm Ref)
 	ResetGuest(vm Ref)
@@ -36,6 +38,7 @@ type none struct{}
 func (none) TaskStarts(Ref, Ref, string, any) types.BaseMethodFault { return nil }
 func (none) Delay(string)                                           {}
 func (none) TaskEnds(Ref, Ref)                                      {}
+func (none) AllowDuplicateNames() bool                              { return true }
 func (none) ShutdownGuest(Ref)                                      {}
 func (none) ResetGuest(Ref)                                         {}
 func (none) Orphans(Ref) []string                                   { return nil }

@@ -11,8 +11,9 @@
 namespace vck::vimtypes {
 
 // Payload type URLs of a fault's status.
-inline constexpr std::string_view kFaultType = "vck/vim/fault";           // "DuplicateName"
-inline constexpr std::string_view kFaultObject = "vck/vim/fault-object";  // "Folder:group-v3", where the fault names one
+inline constexpr std::string_view kFaultType = "vck/vim/fault";  // "DuplicateName"
+inline constexpr std::string_view kFaultObject =
+    "vck/vim/fault-object";  // "Folder:group-v3", where the fault names one
 inline constexpr std::string_view kFaultDetail = "vck/vim/fault-detail";  // the fault's fields, normalized XML
 
 // What the one who made the call should do.

@@ -1,7 +1,8 @@
 #include "vimtypes/soap.h"
 
-#include <pugixml.hpp>
 #include <utility>
+
+#include <pugixml.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "vimtypes/wire_impl.h"
@@ -48,8 +49,7 @@ StatusOr<Reply> Reply::Parse(std::string body) {
   pugi::xml_parse_result parsed =
       impl->document.load_buffer_inplace(impl->text.data(), impl->text.size(), kParse, pugi::encoding_utf8);
   if (!parsed) {
-    return absl::InternalError(
-        absl::StrCat("response is not XML: ", parsed.description(), " at byte ", parsed.offset));
+    return absl::InternalError(absl::StrCat("response is not XML: ", parsed.description(), " at byte ", parsed.offset));
   }
   pugi::xml_node envelope = impl->document.document_element();
   pugi::xml_node content = Child(envelope, "Body").first_child();

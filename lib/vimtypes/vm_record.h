@@ -9,7 +9,8 @@
 namespace vck::vimtypes {
 
 enum class PowerState { kUnknown, kOff, kOn, kSuspended };
-// VirtualMachineConnectionState. All but kConnected mean that vCenter can't tell how the VM is now: never "off", never gone.
+// VirtualMachineConnectionState. All but kConnected mean that vCenter can't tell how the VM is now: never "off", never
+// gone.
 enum class ConnectionState { kUnknown, kConnected, kDisconnected, kInaccessible, kOrphaned, kInvalid };
 
 // The values on the wire; anything else is kUnknown.
@@ -29,8 +30,9 @@ struct VmRecord {
   std::string question_id;
   std::string question_text;
   // Values of two keys of config.extraConfig; empty if absent.
-  std::string pod_key;    // "vch.pod": written by the kubelet (vch/pod_key.h), invisible to the guest
-  std::string guest_key;  // "guestinfo.vch.guest": written by the guest, so not to be trusted for more than it is meant for
+  std::string pod_key;  // "vch.pod": written by the kubelet (vch/pod_key.h), invisible to the guest
+  std::string
+      guest_key;  // "guestinfo.vch.guest": written by the guest, so not to be trusted for more than it is meant for
   // Only with InventoryOptions::guest_info: what VMware Tools reports.
   bool tools_running = false;
   std::string guest_ip;

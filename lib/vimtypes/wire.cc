@@ -11,8 +11,8 @@ namespace vck::vimtypes {
 namespace {
 
 // The types of XML Schema that vim25 uses; all other xsi:types are vim25's own.
-constexpr std::array<std::string_view, 11> kSchemaTypes = {"string", "boolean", "int",          "long",   "short",  "byte",
-                                                           "float",  "double",  "base64Binary", "anyURI", "dateTime"};
+constexpr std::array<std::string_view, 11> kSchemaTypes = {
+    "string", "boolean", "int", "long", "short", "byte", "float", "double", "base64Binary", "anyURI", "dateTime"};
 
 bool IsSchemaType(std::string_view local) {
   for (std::string_view type : kSchemaTypes) {
@@ -275,7 +275,8 @@ Fault GetFault(const pugi::xml_node& node) {
   }
   if (wrapped) fault.message = Text(Child(node, "localizedMessage"));
   for (const pugi::xml_node& child : detail.children()) {
-    if (fault.object.empty() && child.attribute("type") && !child.first_child().first_child()) fault.object = GetRef(child);
+    if (fault.object.empty() && child.attribute("type") && !child.first_child().first_child())
+      fault.object = GetRef(child);
   }
   fault.xml = Normalize(detail);
   return fault;

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <charconv>
-#include <pugixml.hpp>
+#include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <vector>
+
+#include <pugixml.hpp>
 
 #include "vimtypes/wire.h"
 

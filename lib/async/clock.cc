@@ -1,8 +1,9 @@
 #include "async/clock.h"
 
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <chrono>
 #include <vector>
+
+#include <boost/asio/basic_waitable_timer.hpp>
 
 #include "absl/time/clock.h"
 #include "async/wait.h"
@@ -57,9 +58,7 @@ struct RealClock::Impl {
 RealClock::RealClock(Executor executor) : impl_(std::make_shared<Impl>(executor, this)) {}
 RealClock::~RealClock() { impl_->clock = nullptr; }
 
-Instant RealClock::Now() const {
-  return {absl::FromChrono(std::chrono::steady_clock::now() - impl_->start)};
-}
+Instant RealClock::Now() const { return {absl::FromChrono(std::chrono::steady_clock::now() - impl_->start)}; }
 
 absl::Time RealClock::WallNow() const { return absl::Now(); }
 
@@ -79,9 +78,7 @@ void RealClock::Rearm(Instant earliest) {
   });
 }
 
-absl::Time FakeClock::WallNow() const {
-  return absl::FromUnixSeconds(1767225600) + now_.since_start;
-}
+absl::Time FakeClock::WallNow() const { return absl::FromUnixSeconds(1767225600) + now_.since_start; }
 
 void FakeClock::Advance(absl::Duration d) {
   Instant target = now_ + d;

@@ -10,7 +10,8 @@
 
 namespace vck {
 
-// A counting semaphore with two classes of waiters: those of high priority go first, in order of arrival within a class.
+// A counting semaphore with two classes of waiters: those of high priority go first, in order of arrival within a
+// class.
 class Limiter {
  public:
   enum class Priority { kHigh, kNormal };

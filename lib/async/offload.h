@@ -1,11 +1,12 @@
 // Blocking or CPU-heavy work on a thread pool, as something to await.
 #pragma once
 
-#include <boost/asio/post.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <exception>
 #include <optional>
 #include <utility>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include "async/task.h"
 #include "async/wait.h"

@@ -1,11 +1,12 @@
 // Structured concurrency: whatever is spawned is joined by somebody.
 #pragma once
 
-#include <boost/asio/cancellation_signal.hpp>
 #include <exception>
 #include <list>
 #include <memory>
 #include <string>
+
+#include <boost/asio/cancellation_signal.hpp>
 
 #include "async/task.h"
 #include "async/wait.h"
@@ -22,7 +23,8 @@ class TaskGroup {
   TaskGroup& operator=(const TaskGroup&) = delete;
   ~TaskGroup();
 
-  // `name` appears in the error. The child first runs at the next turn of the loop. A child that is cancelled counts as OK.
+  // `name` appears in the error. The child first runs at the next turn of the loop. A child that is cancelled counts as
+  // OK.
   void Spawn(std::string name, Task<Status> child);
   void Spawn(std::string name, Task<> child);
   // Asks all children to stop; children spawned later are cancelled at once. Join() still has to be awaited.

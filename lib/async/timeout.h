@@ -1,13 +1,14 @@
 // Deadlines for tasks, and races between them.
 #pragma once
 
+#include <exception>
+#include <optional>
+#include <string>
+
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <exception>
-#include <optional>
-#include <string>
 
 #include "async/clock.h"
 #include "async/task.h"

@@ -1,6 +1,7 @@
 #include "async/wait.h"
 
 #include <algorithm>
+
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/post.hpp>

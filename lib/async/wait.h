@@ -1,10 +1,11 @@
 // The primitives that coroutines wait on: Waiter (one-shot), Event (level), Signal (edge). One thread; not thread-safe.
 #pragma once
 
-#include <boost/asio/any_completion_handler.hpp>
-#include <boost/asio/cancellation_signal.hpp>
 #include <list>
 #include <optional>
+
+#include <boost/asio/any_completion_handler.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 
 #include "async/task.h"
 

@@ -1,10 +1,10 @@
 #include "base/digest.h"
 
-#include <openssl/evp.h>
-#include <sys/random.h>
-
 #include <array>
 #include <cstdlib>
+
+#include <openssl/evp.h>
+#include <sys/random.h>
 
 #include "absl/log/check.h"
 #include "absl/strings/escaping.h"

@@ -1,11 +1,11 @@
 #include "base/log.h"
 
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <ctime>
+
+#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -21,11 +21,21 @@ void AppendQuoted(std::string* out, std::string_view text) {
   out->push_back('"');
   for (char c : text) {
     switch (c) {
-      case '"': *out += "\\\""; break;
-      case '\\': *out += "\\\\"; break;
-      case '\n': *out += "\\n"; break;
-      case '\r': *out += "\\r"; break;
-      case '\t': *out += "\\t"; break;
+      case '"':
+        *out += "\\\"";
+        break;
+      case '\\':
+        *out += "\\\\";
+        break;
+      case '\n':
+        *out += "\\n";
+        break;
+      case '\r':
+        *out += "\\r";
+        break;
+      case '\t':
+        *out += "\\t";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20) {
           absl::StrAppendFormat(out, "\\u%04x", static_cast<unsigned>(static_cast<unsigned char>(c)));
@@ -45,9 +55,9 @@ std::string_view BaseName(std::string_view path) {
 void Emit(Severity severity, std::string_view message, std::initializer_list<LogField> fields,
           const std::source_location& where) {
   auto now = std::chrono::system_clock::now().time_since_epoch();
-  std::string line = FormatLogLine(g_format, severity, message, fields, BaseName(where.file_name()),
-                                   static_cast<int>(where.line()),
-                                   std::chrono::duration_cast<std::chrono::microseconds>(now).count(), getpid());
+  std::string line =
+      FormatLogLine(g_format, severity, message, fields, BaseName(where.file_name()), static_cast<int>(where.line()),
+                    std::chrono::duration_cast<std::chrono::microseconds>(now).count(), getpid());
   line.push_back('\n');
   // Nothing useful can be done when standard error is gone.
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line.data(), line.size());

@@ -22,9 +22,9 @@ enum class LogFormat { kText, kJson };
 // A value of a field; converts from what is usually logged.
 class LogValue {
  public:
-  LogValue(std::string_view v) : text_(v) {}             // NOLINT(google-explicit-constructor)
-  LogValue(const char* v) : text_(v) {}                  // NOLINT(google-explicit-constructor)
-  LogValue(const std::string& v) : text_(v) {}           // NOLINT(google-explicit-constructor)
+  LogValue(std::string_view v) : text_(v) {}                      // NOLINT(google-explicit-constructor)
+  LogValue(const char* v) : text_(v) {}                           // NOLINT(google-explicit-constructor)
+  LogValue(const std::string& v) : text_(v) {}                    // NOLINT(google-explicit-constructor)
   LogValue(bool v) : text_(v ? "true" : "false"), bare_(true) {}  // NOLINT(google-explicit-constructor)
   template <class T>
     requires std::is_arithmetic_v<T>

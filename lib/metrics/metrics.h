@@ -1,15 +1,15 @@
 // Prometheus metrics by prometheus-cpp. A series is looked up once, when its owner is built, and then only touched.
 #pragma once
 
-#include <prometheus/counter.h>
-#include <prometheus/gauge.h>
-#include <prometheus/histogram.h>
-
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
 
 namespace vck::metrics {
 

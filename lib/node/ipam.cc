@@ -1,8 +1,8 @@
 #include "node/ipam.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
+
+#include <arpa/inet.h>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
@@ -22,13 +22,14 @@ std::optional<uint32_t> ParseIp(std::string_view text) {
 
 StatusOr<AddressRange> ParseRange(std::string_view text) {
   auto bad = [&](std::string_view why) {
-    return absl::InvalidArgumentError(absl::StrCat("address range \"", text, "\": ", why,
-                                                   "; expected 10.1.0.0/20 or 10.1.0.10-10.1.0.99 (IPv4)"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("address range \"", text, "\": ", why, "; expected 10.1.0.0/20 or 10.1.0.10-10.1.0.99 (IPv4)"));
   };
   std::string_view rest = text;
   int prefix = -1;
   if (size_t slash = rest.find('/'); slash != std::string_view::npos) {
-    if (!absl::SimpleAtoi(rest.substr(slash + 1), &prefix) || prefix < 0 || prefix > 32) return bad("bad prefix length");
+    if (!absl::SimpleAtoi(rest.substr(slash + 1), &prefix) || prefix < 0 || prefix > 32)
+      return bad("bad prefix length");
     rest = rest.substr(0, slash);
   }
   AddressRange range;
@@ -66,7 +67,8 @@ void Ipam::SetRange(AddressRange range) {
 
 StatusOr<std::string> Ipam::Allocate(const std::string& owner) {
   if (auto own = Find(owner)) return *own;
-  if (!range_) return absl::FailedPreconditionError("the node has no pod address range yet (spec.podCIDR or --pod-address-range)");
+  if (!range_)
+    return absl::FailedPreconditionError("the node has no pod address range yet (spec.podCIDR or --pod-address-range)");
   for (int64_t tried = 0; tried < range_->size(); ++tried) {
     uint32_t ip = next_;
     next_ = next_ >= range_->last ? range_->first : next_ + 1;

@@ -32,7 +32,8 @@ class Ipam {
   void SetRange(AddressRange range);
   [[nodiscard]] const std::optional<AddressRange>& range() const { return range_; }
 
-  // The owner's address, a new one if it holds none. ResourceExhausted when all are taken, FailedPrecondition without a range.
+  // The owner's address, a new one if it holds none. ResourceExhausted when all are taken, FailedPrecondition without a
+  // range.
   StatusOr<std::string> Allocate(const std::string& owner);
   // `owner` holds `ip` (seen in vCenter), which may lie outside the range. Two owners of one address are both kept.
   void Hold(const std::string& owner, std::string_view ip);

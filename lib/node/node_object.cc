@@ -1,9 +1,9 @@
 #include "node/node_object.h"
 
-#include <sys/utsname.h>
-
 #include <algorithm>
 #include <array>
+
+#include <sys/utsname.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -32,11 +32,14 @@ std::vector<Condition> Conditions(const NodeFacts& f, const NodeThresholds& t) {
   std::vector<Condition> out;
   bool memory = f.memory_free_ratio < t.memory_free;
   out.push_back({"MemoryPressure", memory, memory ? "VSphereHasInsufficientMemory" : "KubeletHasSufficientMemory",
-                 memory ? absl::StrFormat("%.1f%% of the memory of the VCH's resources is free", f.memory_free_ratio * 100)
-                        : "the VCH's resources have sufficient memory available"});
+                 memory
+                     ? absl::StrFormat("%.1f%% of the memory of the VCH's resources is free", f.memory_free_ratio * 100)
+                     : "the VCH's resources have sufficient memory available"});
   bool disk = !f.datastore_accessible || f.datastore_free_ratio < t.datastore_free;
   out.push_back({"DiskPressure", disk,
-                 !f.datastore_accessible ? "DatastoreInaccessible" : disk ? "DatastoreFull" : "KubeletHasNoDiskPressure",
+                 !f.datastore_accessible ? "DatastoreInaccessible"
+                 : disk                  ? "DatastoreFull"
+                                         : "KubeletHasNoDiskPressure",
                  !f.datastore_accessible ? std::string("vCenter reports the datastore as inaccessible")
                  : disk ? absl::StrFormat("%.1f%% of the datastore is free", f.datastore_free_ratio * 100)
                         : "the datastore has sufficient space available"});
@@ -127,16 +130,16 @@ bool Contains(const Value* have, const Value& want) {
   if (!want.is_object()) return *have == want;
   const Object* object = have->if_object();
   if (object == nullptr) return false;
-  return std::all_of(want.get_object().begin(), want.get_object().end(), [&](const auto& member) {
-    return Contains(object->if_contains(member.key()), member.value());
-  });
+  return std::all_of(want.get_object().begin(), want.get_object().end(),
+                     [&](const auto& member) { return Contains(object->if_contains(member.key()), member.value()); });
 }
 
 }  // namespace
 
 StatusOr<Taint> ParseTaint(std::string_view text) {
   auto bad = [&] {
-    return absl::InvalidArgumentError(absl::StrCat("taint \"", text, "\": expected key[=value]:effect with effect NoSchedule, "
+    return absl::InvalidArgumentError(absl::StrCat("taint \"", text,
+                                                   "\": expected key[=value]:effect with effect NoSchedule, "
                                                    "PreferNoSchedule or NoExecute"));
   };
   size_t colon = text.rfind(':');
@@ -146,7 +149,8 @@ StatusOr<Taint> ParseTaint(std::string_view text) {
   std::pair<std::string_view, std::string_view> kv = absl::StrSplit(text.substr(0, colon), absl::MaxSplits('=', 1));
   taint.key = std::string(kv.first);
   taint.value = std::string(kv.second);
-  if (taint.key.empty() || (taint.effect != "NoSchedule" && taint.effect != "PreferNoSchedule" && taint.effect != "NoExecute")) {
+  if (taint.key.empty() ||
+      (taint.effect != "NoSchedule" && taint.effect != "PreferNoSchedule" && taint.effect != "NoExecute")) {
     return bad();
   }
   return taint;
@@ -162,12 +166,20 @@ bool MaySetOwnLabel(std::string_view key) {
   };
   if (!within("kubernetes.io") && !within("k8s.io")) return true;
   if (within("kubelet.kubernetes.io") || within("node.kubernetes.io")) return true;
-  static constexpr std::array<std::string_view, 14> kAllowed = {
-      "kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os", "beta.kubernetes.io/instance-type",
-      "node.kubernetes.io/instance-type", "failure-domain.beta.kubernetes.io/region",
-      "failure-domain.beta.kubernetes.io/zone", "failure-domain.kubernetes.io/region", "failure-domain.kubernetes.io/zone",
-      "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "beta.kubernetes.io/os", "beta.kubernetes.io/arch",
-      "kubernetes.io/instance-type"};
+  static constexpr std::array<std::string_view, 14> kAllowed = {"kubernetes.io/hostname",
+                                                                "kubernetes.io/arch",
+                                                                "kubernetes.io/os",
+                                                                "beta.kubernetes.io/instance-type",
+                                                                "node.kubernetes.io/instance-type",
+                                                                "failure-domain.beta.kubernetes.io/region",
+                                                                "failure-domain.beta.kubernetes.io/zone",
+                                                                "failure-domain.kubernetes.io/region",
+                                                                "failure-domain.kubernetes.io/zone",
+                                                                "topology.kubernetes.io/region",
+                                                                "topology.kubernetes.io/zone",
+                                                                "beta.kubernetes.io/os",
+                                                                "beta.kubernetes.io/arch",
+                                                                "kubernetes.io/instance-type"};
   return std::find(kAllowed.begin(), kAllowed.end(), key) != kAllowed.end();
 }
 

@@ -33,30 +33,30 @@ StatusOr<Taint> ParseTaint(std::string_view text);
 struct NodeIdentity {
   std::string name;
   std::string vch_id;
-  std::string internal_ip;     // "" if none is known
-  uint16_t kubelet_port = 0;   // 0: no kubelet API is served
+  std::string internal_ip;                    // "" if none is known
+  uint16_t kubelet_port = 0;                  // 0: no kubelet API is served
   std::map<std::string, std::string> labels;  // of --node-labels
-  std::vector<Taint> taints;   // set at creation only
+  std::vector<Taint> taints;                  // set at creation only
   std::string boot_id, machine_id;
 };
 
 // What changes, and is looked at again and again.
 struct NodeFacts {
   Resources capacity, allocatable;
-  std::string vsphere_version;             // "VMware vCenter Server 8.0.3 build-1"
-  bool inventory_synced = false;           // the pod VMs have been seen since the start
+  std::string vsphere_version;    // "VMware vCenter Server 8.0.3 build-1"
+  bool inventory_synced = false;  // the pod VMs have been seen since the start
   bool has_pod_range = false;
   bool vcenter_ok = false;
-  std::string vcenter_message;             // why not
+  std::string vcenter_message;  // why not
   bool datastore_accessible = true;
   double datastore_free_ratio = 1.0;
-  double memory_free_ratio = 1.0;          // of the pool's or cluster's memory
+  double memory_free_ratio = 1.0;  // of the pool's or cluster's memory
   friend bool operator==(const NodeFacts&, const NodeFacts&) = default;
 };
 
 struct NodeThresholds {
-  double datastore_free = 0.10;  // below: DiskPressure (kubelet's nodefs.available default)
-  double memory_free = 0.02;     // below: MemoryPressure
+  double datastore_free = 0.10;                    // below: DiskPressure (kubelet's nodefs.available default)
+  double memory_free = 0.02;                       // below: MemoryPressure
   absl::Duration report_every = absl::Minutes(5);  // heartbeat of an unchanged status
 };
 
@@ -70,8 +70,10 @@ bool MaySetOwnLabel(std::string_view key);
 // Strategic-merge patch that brings status of `current` (a Node) to the facts; nothing while it is right and its
 // heartbeat is younger than report_every. Conditions of others are left alone; transition times move only on change.
 std::optional<std::string> BuildStatusPatch(const NodeIdentity& identity, const NodeFacts& facts,
-                                            const json::Value& current, const NodeThresholds& thresholds, absl::Time now);
-// Labels (os, arch, hostname, type, --node-labels) and providerID that are missing in `current`: a merge patch, or nothing.
+                                            const json::Value& current, const NodeThresholds& thresholds,
+                                            absl::Time now);
+// Labels (os, arch, hostname, type, --node-labels) and providerID that are missing in `current`: a merge patch, or
+// nothing.
 std::optional<std::string> BuildMetadataPatch(const NodeIdentity& identity, const json::Value& current);
 
 }  // namespace vck::node

@@ -119,7 +119,8 @@ TEST(Limiter, HighPriorityFirstAndCancelledWaitersLeave) {
   Limiter limiter(1);
   std::vector<std::string> log;
   TaskGroup group(loop.executor());
-  auto use = [](Limiter& l, Clock& clock, Limiter::Priority p, std::string name, std::vector<std::string>* entries) -> Task<> {
+  auto use = [](Limiter& l, Clock& clock, Limiter::Priority p, std::string name,
+                std::vector<std::string>* entries) -> Task<> {
     auto permit = co_await l.Acquire(p);
     entries->push_back(name);
     co_await clock.Sleep(absl::Seconds(1));

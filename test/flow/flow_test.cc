@@ -59,7 +59,9 @@ class QueueTest : public ::testing::Test {
   }
   Loop loop;
   metrics::Registry registry;
-  WorkQueue queue{loop.clock(), registry, {.name = "test", .backoff = {.initial = absl::Seconds(1), .max = absl::Seconds(8), .jitter = 0}}};
+  WorkQueue queue{loop.clock(),
+                  registry,
+                  {.name = "test", .backoff = {.initial = absl::Seconds(1), .max = absl::Seconds(8), .jitter = 0}}};
 };
 
 TEST_F(QueueTest, DedupesWhatWaits) {
@@ -112,7 +114,8 @@ TEST_F(QueueTest, BackoffGrowsPerKeyAndForgets) {
     waits.push_back(loop.clock().Now() - before);
     queue.Done("a");
   }
-  EXPECT_THAT(waits, ElementsAre(absl::Seconds(1), absl::Seconds(2), absl::Seconds(4), absl::Seconds(8), absl::Seconds(8)));
+  EXPECT_THAT(waits,
+              ElementsAre(absl::Seconds(1), absl::Seconds(2), absl::Seconds(4), absl::Seconds(8), absl::Seconds(8)));
   EXPECT_EQ(queue.Failures("a"), 5);
   queue.Forget("a");
   EXPECT_EQ(queue.Failures("a"), 0);
@@ -120,7 +123,10 @@ TEST_F(QueueTest, BackoffGrowsPerKeyAndForgets) {
 
 TEST_F(QueueTest, RetriesOfAllKeysTogetherAreLimited) {
   WorkQueue slow(loop.clock(), registry,
-                 {.name = "slow", .backoff = {.initial = absl::Milliseconds(1), .jitter = 0}, .retries_per_second = 10, .retry_burst = 1});
+                 {.name = "slow",
+                  .backoff = {.initial = absl::Milliseconds(1), .jitter = 0},
+                  .retries_per_second = 10,
+                  .retry_burst = 1});
   for (int i = 0; i < 11; ++i) slow.AddRateLimited("k" + std::to_string(i));
   loop.Advance(absl::Milliseconds(999));
   EXPECT_EQ(slow.depth(), 10u);
@@ -140,12 +146,11 @@ TEST_F(QueueTest, ShutDownHandsOutWhatIsQueuedThenEnds) {
 TEST_F(QueueTest, MetricsHaveClientGosNames) {
   queue.Add("a");
   std::string text = registry.Text();
-  for (const char* name : {"workqueue_depth{name=\"test\"} 1", "workqueue_adds_total{name=\"test\"} 1",
-                           "workqueue_queue_duration_seconds_count{name=\"test\"} 0",
-                           "workqueue_work_duration_seconds_count{name=\"test\"} 0",
-                           "workqueue_unfinished_work_seconds{name=\"test\"} 0",
-                           "workqueue_longest_running_processor_seconds{name=\"test\"} 0",
-                           "workqueue_retries_total{name=\"test\"} 0"}) {
+  for (const char* name :
+       {"workqueue_depth{name=\"test\"} 1", "workqueue_adds_total{name=\"test\"} 1",
+        "workqueue_queue_duration_seconds_count{name=\"test\"} 0",
+        "workqueue_work_duration_seconds_count{name=\"test\"} 0", "workqueue_unfinished_work_seconds{name=\"test\"} 0",
+        "workqueue_longest_running_processor_seconds{name=\"test\"} 0", "workqueue_retries_total{name=\"test\"} 0"}) {
     EXPECT_THAT(text, ::testing::HasSubstr(name));
   }
 }

@@ -10,13 +10,19 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 NodeIdentity Identity() {
-  return {.name = "vch1", .vch_id = "id-1", .internal_ip = "10.0.0.9", .kubelet_port = 10250,
-          .labels = {{"zone", "a"}}, .taints = {{"virtual-kubelet.io/provider", "vsphere", "NoSchedule"}},
-          .boot_id = "b", .machine_id = "m"};
+  return {.name = "vch1",
+          .vch_id = "id-1",
+          .internal_ip = "10.0.0.9",
+          .kubelet_port = 10250,
+          .labels = {{"zone", "a"}},
+          .taints = {{"virtual-kubelet.io/provider", "vsphere", "NoSchedule"}},
+          .boot_id = "b",
+          .machine_id = "m"};
 }
 NodeFacts Good() {
   NodeFacts f;
-  f.capacity = {.cpu_millis = 64000, .memory_bytes = int64_t{256} << 30, .ephemeral_bytes = int64_t{1} << 40, .pods = 4000};
+  f.capacity = {
+      .cpu_millis = 64000, .memory_bytes = int64_t{256} << 30, .ephemeral_bytes = int64_t{1} << 40, .pods = 4000};
   f.allocatable = f.capacity;
   f.inventory_synced = f.has_pod_range = f.vcenter_ok = true;
   return f;
@@ -42,7 +48,8 @@ TEST(NodeObject, NewNodeHasTaintsLabelsAndConditions) {
 }
 
 TEST(NodeObject, RecreatedNodeKeepsWhatPeopleSet) {
-  auto old = json::Parse(R"({"metadata":{"name":"vch1","labels":{"team":"x","node-restriction.kubernetes.io/a":"b","type":"other"},
+  auto old = json::Parse(
+      R"({"metadata":{"name":"vch1","labels":{"team":"x","node-restriction.kubernetes.io/a":"b","type":"other"},
     "annotations":{"note":"keep"}},"spec":{"podCIDR":"10.4.0.0/20","podCIDRs":["10.4.0.0/20"],"unschedulable":true,
     "taints":[{"key":"mine","effect":"NoExecute"}]}})");
   auto node = json::Parse(BuildNode(Identity(), Good(), &*old, {}, kNow));
@@ -116,10 +123,12 @@ TEST(NodeObject, Taints) {
 }
 
 TEST(NodeObject, LabelsThatANodeMaySet) {
-  for (const char* ok : {"a", "x.example/y", "kubernetes.io/os", "topology.kubernetes.io/zone", "node.kubernetes.io/anything"}) {
+  for (const char* ok :
+       {"a", "x.example/y", "kubernetes.io/os", "topology.kubernetes.io/zone", "node.kubernetes.io/anything"}) {
     EXPECT_TRUE(MaySetOwnLabel(ok)) << ok;
   }
-  for (const char* no : {"node-restriction.kubernetes.io/x", "kubernetes.io/foo", "node-role.kubernetes.io/worker", "a.k8s.io/b"}) {
+  for (const char* no :
+       {"node-restriction.kubernetes.io/x", "kubernetes.io/foo", "node-role.kubernetes.io/worker", "a.k8s.io/b"}) {
     EXPECT_FALSE(MaySetOwnLabel(no)) << no;
   }
 }

@@ -1,7 +1,7 @@
+#include <csignal>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <csignal>
 
 int main(int argc, char** argv) {
   // A peer that closes first is an error value, not a signal; the daemons do the same.

@@ -1,0 +1,158 @@
+#include "node/options.h"
+
+#include <sys/stat.h>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "http/message.h"
+#include "kubeapi/quantity.h"
+#include "node/ipam.h"
+#include "node/node_object.h"
+
+namespace vck::node {
+namespace {
+
+// RFC 1123 subdomain, as Kubernetes wants node names.
+bool IsDnsSubdomain(std::string_view name) {
+  if (name.empty() || name.size() > 253) return false;
+  for (std::string_view label : absl::StrSplit(name, '.')) {
+    if (label.empty() || label.size() > 63 || label.front() == '-' || label.back() == '-') return false;
+    for (char c : label) {
+      if (!absl::ascii_islower(static_cast<unsigned char>(c)) && !absl::ascii_isdigit(static_cast<unsigned char>(c)) &&
+          c != '-')
+        return false;
+    }
+  }
+  return true;
+}
+
+class Checker {
+ public:
+  void Add(std::string_view flag, std::string_view problem) { problems_.push_back(absl::StrCat(flag, ": ", problem)); }
+  void Check(bool good, std::string_view flag, std::string_view problem) {
+    if (!good) Add(flag, problem);
+  }
+  void Check(const Status& status, std::string_view flag) {
+    if (!status.ok()) Add(flag, status.message());
+  }
+  void File(const std::string& path, std::string_view flag) {
+    struct stat info{};
+    if (!path.empty() && stat(path.c_str(), &info) != 0) Add(flag, absl::StrCat("cannot find ", path));
+  }
+  void Positive(absl::Duration d, std::string_view flag) {
+    Check(d > absl::ZeroDuration(), flag, "expected a positive time, such as 30s or 5m");
+  }
+  [[nodiscard]] Status Result() const {
+    if (problems_.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrJoin(problems_, "\n"));
+  }
+
+ private:
+  std::vector<std::string> problems_;
+};
+
+void CheckVCenter(const VCenterOptions& v, Checker& c) {
+  if (v.url.empty()) {
+    c.Add("--vcenter-url", "missing; expected https://HOST/sdk");
+  } else if (auto url = http::ParseUrl(v.url); !url.ok()) {
+    c.Check(url.status(), "--vcenter-url");
+  } else {
+    c.Check(url->scheme == "https" || url->scheme == "http", "--vcenter-url", "expected https://HOST/sdk");
+  }
+  c.Check(!v.user.empty(), "--vcenter-user", "missing");
+  c.File(v.password_file, "--vcenter-password-file");
+  c.File(v.ca_file, "--vcenter-ca");
+  c.Check(int{!v.ca_file.empty()} + int{!v.thumbprint.empty()} + int{v.insecure} <= 1,
+          "--vcenter-ca, --vcenter-thumbprint, --vcenter-insecure", "only one of them makes sense");
+  std::string digits = v.thumbprint;
+  std::erase(digits, ':');
+  c.Check(digits.empty() || ((digits.size() == 40 || digits.size() == 64) &&
+                             digits.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos),
+          "--vcenter-thumbprint", "expected SHA-256 (64 hex digits) or SHA-1 (40), colons allowed");
+  c.Check(v.concurrency >= 1 && v.concurrency <= 640, "--vcenter-concurrency",
+          "expected 1 to 640 (a vCenter queues what is beyond)");
+  c.Positive(v.task_timeout, "--vcenter-task-timeout");
+  c.Positive(v.keepalive, "--vcenter-keepalive");
+  c.Positive(v.relist, "--vcenter-relist");
+}
+
+void CheckPods(const PodOptions& p, Checker& c) {
+  c.Check(!p.vch_id.empty() && p.vch_id.size() <= 64, "--vch-id",
+          "missing; expected a name or UUID of at most 64 characters that stays the same for the life of this VCH");
+  if (!p.address_range.empty()) c.Check(ParseRange(p.address_range).status(), "--pod-address-range");
+  c.Check(p.gateway.empty() || ParseIp(p.gateway), "--pod-gateway", "expected an IPv4 address");
+  if (!p.dns.empty()) {
+    for (std::string_view address : absl::StrSplit(p.dns, ','))
+      c.Check(ParseIp(address).has_value(), "--pod-dns", "expected IPv4 addresses, separated by commas");
+  }
+  c.Check(p.max_pods >= 1, "--max-pods", "expected at least 1");
+  for (auto [flag, text] : {std::pair{"--default-cpu", &p.default_cpu},
+                            {"--default-memory", &p.default_memory},
+                            {"--guest-memory-overhead", &p.memory_overhead},
+                            {"--guest-cpu-overhead", &p.cpu_overhead}}) {
+    c.Check(kubeapi::Quantity::Parse(*text).status(), flag);
+  }
+  c.Check(p.tether_port >= 1 && p.tether_port <= 65535, "--tether-port", "expected 1 to 65535");
+  c.Check(!p.state_dir.empty(), "--state-dir",
+          "missing; expected a directory that only root can read, for the VCH's key");
+  c.Positive(p.unreachable_after, "--guest-unreachable-after");
+  c.Positive(p.orphan_interval, "--orphan-interval");
+}
+
+}  // namespace
+
+StatusOr<std::map<std::string, std::string>> ParseLabels(std::string_view text) {
+  std::map<std::string, std::string> labels;
+  for (std::string_view item : absl::StrSplit(text, ',', absl::SkipWhitespace())) {
+    std::pair<std::string_view, std::string_view> kv = absl::StrSplit(item, absl::MaxSplits('=', 1));
+    std::string key(absl::StripAsciiWhitespace(kv.first));
+    if (key.empty() || item.find('=') == std::string_view::npos) {
+      return absl::InvalidArgumentError(absl::StrCat("\"", item, "\": expected key=value, separated by commas"));
+    }
+    if (!MaySetOwnLabel(key)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a node may not set the label ", key, " on itself (NodeRestriction)"));
+    }
+    labels[key] = std::string(absl::StripAsciiWhitespace(kv.second));
+  }
+  return labels;
+}
+
+Status Validate(const Options& o) {
+  Checker c;
+  c.Check(IsDnsSubdomain(o.kube.node_name), "--node-name",
+          o.kube.node_name.empty() ? "missing" : "expected a DNS name in lower case (RFC 1123)");
+  c.File(o.kube.kubeconfig, "--kubeconfig");
+  c.Check(ParseLabels(o.kube.node_labels).status(), "--node-labels");
+  for (std::string_view taint : absl::StrSplit(o.kube.taints, ',', absl::SkipWhitespace()))
+    c.Check(ParseTaint(taint).status(), "--register-with-taints");
+  c.Check(o.kube.node_ip.empty() || ParseIp(o.kube.node_ip), "--node-ip", "expected an IPv4 address");
+  c.Positive(o.kube.status_report, "--node-status-report-frequency");
+  c.Check(o.kube.lease_duration >= absl::Seconds(4), "--node-lease-duration", "expected at least 4s");
+  CheckVCenter(o.vcenter, c);
+  CheckPods(o.pod, c);
+  c.Check(o.reconcilers.vm_workers >= 1, "--vm-workers", "expected at least 1");
+  c.Check(o.reconcilers.status_workers >= 1, "--status-workers", "expected at least 1");
+  c.Positive(o.reconcilers.retry_initial, "--retry-initial");
+  c.Check(o.reconcilers.retry_max >= o.reconcilers.retry_initial, "--retry-max", "expected at least --retry-initial");
+  if (o.election.enabled) {
+    c.Check(!o.election.kubeconfig.empty(), "--leader-elect-kubeconfig",
+            "missing; the node's own credential may not write that lease, so leader election has one of its own");
+    c.File(o.election.kubeconfig, "--leader-elect-kubeconfig");
+    c.Check(o.election.lease_duration > o.election.renew_deadline &&
+                o.election.renew_deadline > o.election.retry_period * 1.2,
+            "--leader-elect-lease-duration", "expected lease duration > renew deadline > 1.2 × retry period");
+  }
+  if (!o.metrics_address.empty()) {
+    size_t colon = o.metrics_address.rfind(':');
+    int port = 0;
+    c.Check(colon != std::string::npos && ParseIp(o.metrics_address.substr(0, colon)) &&
+                absl::SimpleAtoi(o.metrics_address.substr(colon + 1), &port) && port >= 0 && port <= 65535,
+            "--metrics-address", "expected ADDRESS:PORT with an IPv4 address");
+  }
+  return c.Result();
+}
+
+}  // namespace vck::node

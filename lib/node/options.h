@@ -1,0 +1,94 @@
+// Everything an administrator can set. Defaults are what fits most; main fills it from flags and the config file.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/status.h"
+
+namespace vck::node {
+
+struct KubeOptions {
+  std::string kubeconfig;  // "": $KUBECONFIG, ~/.kube/config, service account
+  std::string context;
+  std::string node_name;
+  double qps = 200;
+  double burst = 400;
+  bool http2 = true;
+  bool streaming_list = true;
+  std::string node_labels;                                                // k=v,k=v
+  std::string taints = "virtual-kubelet.io/provider=vsphere:NoSchedule";  // at creation; "" registers without
+  std::string node_ip;
+  absl::Duration status_report = absl::Minutes(5);
+  absl::Duration lease_duration = absl::Seconds(40);
+};
+
+struct ElectionOptions {
+  bool enabled = false;
+  std::string kubeconfig;  // a credential of its own
+  std::string lease_namespace = "kube-system";
+  std::string lease_name;  // "": vch-kubelet-<node name>
+  std::string identity;    // "": host name and a random suffix
+  absl::Duration lease_duration = absl::Seconds(15);
+  absl::Duration renew_deadline = absl::Seconds(10);
+  absl::Duration retry_period = absl::Seconds(2);
+};
+
+struct VCenterOptions {
+  std::string url;  // https://host/sdk
+  std::string user;
+  std::string password_file;  // else $VCENTER_PASSWORD
+  std::string ca_file;
+  std::string thumbprint;
+  bool insecure = false;
+  // Where pod VMs go: inventory names or paths. "" takes the only one there is.
+  std::string datacenter, compute_resource, resource_pool, vm_folder, datastore, pod_network;
+  std::string bootstrap_iso;  // "[datastore] path/bootstrap.iso"; "": pod VMs get an empty CD-ROM
+  int concurrency = 32;       // calls and tasks in flight
+  absl::Duration task_timeout = absl::Minutes(5);
+  absl::Duration keepalive = absl::Minutes(10);
+  absl::Duration relist = absl::Minutes(30);
+  bool tags = true;  // tag VMs with cluster and namespace
+};
+
+struct PodOptions {
+  std::string vch_id;         // of this VCH; VMs with another id are never touched
+  std::string address_range;  // "": the Node's podCIDR
+  std::string gateway;        // "": the first address of the range's network
+  std::string dns;            // addresses, comma-separated
+  int max_pods = 4000;
+  std::string default_cpu = "1", default_memory = "512Mi";
+  std::string memory_overhead = "64Mi", cpu_overhead = "0";
+  int tether_port = 10350;
+  std::string state_dir;
+  absl::Duration unreachable_after = absl::Seconds(40);
+  absl::Duration orphan_interval = absl::Seconds(10);  // between the two sightings that make a VM an orphan
+};
+
+struct ReconcilerOptions {
+  int vm_workers = 128;
+  int status_workers = 32;
+  absl::Duration retry_initial = absl::Milliseconds(100);
+  absl::Duration retry_max = absl::Minutes(1);
+  double retry_qps = 100;
+  absl::Duration drain = absl::Seconds(20);  // at SIGTERM
+};
+
+struct Options {
+  KubeOptions kube;
+  ElectionOptions election;
+  VCenterOptions vcenter;
+  PodOptions pod;
+  ReconcilerOptions reconcilers;
+  std::string metrics_address = "127.0.0.1:10255";  // "": none
+};
+
+// All mistakes at once, one a line: "--flag: what is wrong, what was expected". OK if there is none.
+Status Validate(const Options& options);
+
+// "k=v,k=v"
+StatusOr<std::map<std::string, std::string>> ParseLabels(std::string_view text);
+
+}  // namespace vck::node

@@ -14,15 +14,17 @@
 namespace vck::http {
 
 struct ClientOptions {
-  Url origin;                            // scheme, host and port count
-  std::shared_ptr<TlsContext> tls;       // null: plain HTTP/1.1
+  Url origin;                       // scheme, host and port count
+  std::shared_ptr<TlsContext> tls;  // null: plain HTTP/1.1
   DialOptions dial;
-  bool http2 = true;                     // offer h2 by ALPN
-  int max_connections = 16;              // HTTP/1.1 pool; further requests wait for a free one
+  bool http2 = true;                                // offer h2 by ALPN
+  int max_connections = 16;                         // HTTP/1.1 pool; further requests wait for a free one
   absl::Duration idle_timeout = absl::Seconds(90);  // a pooled connection is closed after that
-  // HTTP/2: a PING after this much silence while streams are open; the connection is dropped if none answers in as much.
+  // HTTP/2: a PING after this much silence while streams are open; the connection is dropped if none answers in as
+  // much.
   absl::Duration ping_interval = absl::Seconds(30);
   size_t max_header_bytes = 64 * 1024;
+  bool accept_gzip = false;  // ask for gzip, and unpack what comes so
 };
 
 struct CallOptions {
@@ -61,7 +63,8 @@ class Client {
   virtual Task<StatusOr<Response>> Do(Request request, CallOptions options = {}) = 0;
   virtual Task<StatusOr<StreamingResponse>> Open(Request request, CallOptions options = {}) = 0;
   // Streams a request body of known length (Content-Length) or, with size < 0, chunked.
-  virtual Task<StatusOr<Response>> Upload(Request request, int64_t size, BodySource source, CallOptions options = {}) = 0;
+  virtual Task<StatusOr<Response>> Upload(Request request, int64_t size, BodySource source,
+                                          CallOptions options = {}) = 0;
   // New TLS settings for connections made from now on (a renewed client certificate); pooled ones are closed when idle.
   virtual void SetTls(std::shared_ptr<TlsContext> tls) = 0;
   // Closes all connections and waits for their coroutines. Must be awaited before the loop ends.

@@ -42,12 +42,12 @@ struct Response {
 };
 
 struct Url {
-  std::string scheme;  // "http" or "https", lower case
-  std::string host;    // without brackets, lower case
-  uint16_t port = 0;   // 80 or 443 where none was written
-  std::string path;    // "" or begins with '/'; no trailing slash
-  std::string query;   // without '?'
-  std::string user, password;  // decoded; empty where absent
+  std::string scheme;                          // "http" or "https", lower case
+  std::string host;                            // without brackets, lower case
+  uint16_t port = 0;                           // 80 or 443 where none was written
+  std::string path;                            // "" or begins with '/'; no trailing slash
+  std::string query;                           // without '?'
+  std::string user, password;                  // decoded; empty where absent
   [[nodiscard]] std::string HostPort() const;  // "host:port", IPv6 in brackets
 };
 // Errors say what was expected and quote the text without its password.

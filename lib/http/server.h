@@ -27,27 +27,35 @@ class Exchange {
   virtual Task<Status> WriteSome(std::string_view piece) = 0;
   virtual Task<Status> Finish() = 0;
   // Answers 101 and hands the connection over, with what was read past the request.
+  // stream() must not be used afterwards.
   virtual Task<StatusOr<std::unique_ptr<Stream>>> Upgrade(Headers headers, std::string* leftover) = 0;
+  // Returns once the client has closed the connection: for handlers that stream or hold the answer back. Must have
+  // ended (or be cancelled) before the handler returns.
+  virtual Task<> WaitClosed() { co_return; }
 };
 
-// Serves one request; runs as a coroutine of the connection. Returning without a response answers 500.
+// Serves one request; runs as a coroutine of the connection, and is cancelled with the server. Returning without a
+// response answers 500; returning within a streamed one closes the connection.
 using Handler = std::function<Task<Status>(Exchange&)>;
 
 struct ServerOptions {
-  std::string address = "127.0.0.1";      // IP literal
-  uint16_t port = 0;                       // 0: any
-  std::shared_ptr<TlsContext> tls;         // null: plain
-  absl::Duration header_timeout = absl::Seconds(10);   // TLS handshake and headers
+  std::string address = "127.0.0.1";                  // IP literal
+  uint16_t port = 0;                                  // 0: any
+  std::shared_ptr<TlsContext> tls;                    // null: plain
+  absl::Duration header_timeout = absl::Seconds(10);  // TLS handshake and headers
   absl::Duration idle_timeout = absl::Seconds(120);
   size_t max_header_bytes = 64 * 1024;
   size_t max_body_bytes = 16 * 1024 * 1024;
-  int max_connections = 1024;              // further ones are closed at once
+  int max_connections = 1024;                    // further ones are closed at once
+  absl::Duration keepalive = absl::Seconds(30);  // as in DialOptions
+  absl::Duration user_timeout = absl::Seconds(30);
 };
 
 class Server {
  public:
   // Binds and listens; Run() serves. AlreadyExists when the port is taken, InvalidArgument for a bad address.
-  static StatusOr<std::unique_ptr<Server>> Listen(Executor executor, Clock& clock, ServerOptions options, Handler handler);
+  static StatusOr<std::unique_ptr<Server>> Listen(Executor executor, Clock& clock, ServerOptions options,
+                                                  Handler handler);
   virtual ~Server() = default;
   // Serves until cancelled; then closes all connections.
   virtual Task<Status> Run() = 0;

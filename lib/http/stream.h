@@ -1,5 +1,6 @@
 // A connected byte stream over TCP, with or without TLS. TLS is OpenSSL over the socket's descriptor (SSL_set_fd): no
-// buffers of its own, so that an idle connection costs some 25 KiB.
+// buffers of its own, so that an idle connection costs some 25 KiB. OpenSSL writes to the socket itself: the process
+// must ignore SIGPIPE.
 #pragma once
 
 #include <memory>
@@ -26,6 +27,9 @@ class Stream {
   // Sends TLS close_notify (if any) and half-closes. Best effort.
   virtual Task<> ShutdownWrite() = 0;
   virtual void Close() = 0;
+  // True if a read would not wait: there are bytes, or the end, or an error. On an idle connection that means it is of
+  // no more use.
+  [[nodiscard]] virtual bool ReadableNow() const { return false; }
 
   // SHA-256 hex of the peer certificate's SubjectPublicKeyInfo; empty without a peer certificate.
   [[nodiscard]] virtual std::string PeerKeyHash() const = 0;

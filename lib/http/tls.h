@@ -12,18 +12,18 @@ namespace vck::http {
 
 struct TlsOptions {
   // Trust, checked in this order: insecure, thumbprint, ca_pem, the system's store.
-  bool insecure = false;          // accept any certificate
-  std::string thumbprint;         // SHA-256 or SHA-1 of the leaf's DER, hex, colons allowed, any case
-  std::string ca_pem;             // one or more certificates; empty: the system's trust store
-  std::string server_name;        // SNI and verified name instead of the host; DNS name or IP address
-  std::string client_cert_pem;    // chain; empty: no client certificate
+  bool insecure = false;        // accept any certificate
+  std::string thumbprint;       // SHA-256 or SHA-1 of the leaf's DER, hex, colons allowed, any case
+  std::string ca_pem;           // one or more certificates; empty: the system's trust store
+  std::string server_name;      // SNI and verified name instead of the host; DNS name or IP address
+  std::string client_cert_pem;  // chain; empty: no client certificate
   std::string client_key_pem;
 };
 
 struct TlsServerOptions {
-  std::string cert_pem;           // chain
+  std::string cert_pem;  // chain
   std::string key_pem;
-  std::string client_ca_pem;      // non-empty: a client certificate is asked for and verified against this
+  std::string client_ca_pem;  // non-empty: a client certificate is asked for and verified against this
   bool require_client_cert = false;
 };
 

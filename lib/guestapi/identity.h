@@ -1,7 +1,8 @@
-// The bootstrap data that pass through guestinfo: at most 4 KiB, no secrets (any process of the VM can read and write it).
+// The bootstrap data that pass through guestinfo: at most 4 KiB, no secrets (any process of the VM can read and write
+// it).
 #pragma once
 
-#include <map>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,30 +13,50 @@ namespace vck::guestapi {
 
 // Keys of the VM's extraConfig.
 inline constexpr std::string_view kConfigKey = "guestinfo.vch.config";  // kubelet -> guest, in the create spec
-inline constexpr std::string_view kGuestKey = "guestinfo.vch.guest";    // guest -> kubelet; exists in the create spec as kNoGuest
-inline constexpr std::string_view kNoGuest = "-";                        // never empty: see the guest key's comment in DESIGN
+inline constexpr std::string_view kGuestKey =
+    "guestinfo.vch.guest";                         // guest -> kubelet; exists in the create spec as kNoGuest
+inline constexpr std::string_view kNoGuest = "-";  // never empty: see the guest key's comment in DESIGN
+
+inline constexpr size_t kMaxConfigBytes = 4096;
 
 // What a guest is told at boot (JSON).
 struct BootConfig {
   int version = 1;
   std::string pod_uid;
   std::string host_name;
-  std::string address;          // IP of the pod; with prefix length: "10.1.2.3/20"
+  std::string address;  // IP of the pod; with prefix length: "10.1.2.3/20"
   std::string gateway;
   std::vector<std::string> dns;
-  uint16_t port = 10350;        // the tether's, on `address`
-  std::string kubelet_key_hash; // SHA-256 hex of the VCH key's SubjectPublicKeyInfo: whom the tether trusts
+  uint16_t port = 10350;         // the tether's, on `address`
+  std::string kubelet_key_hash;  // SHA-256 hex of the VCH key's SubjectPublicKeyInfo: whom the tether trusts
+  std::string
+      kubelet_ca;  // PEM of a certificate of that key (Links::ca_pem): lets TLS ask for the kubelet's certificate
 };
 std::string Encode(const BootConfig& config);
+// InvalidArgument names the field; more than kMaxConfigBytes, another version and a missing port or key are refused.
 StatusOr<BootConfig> DecodeBootConfig(std::string_view text);
 
 // What a guest publishes once it is up, before any container runs: "v1 <boot id> <key hash>".
 struct GuestAnnouncement {
   std::string boot_id;
   std::string key_hash;  // SHA-256 hex of the tether key's SubjectPublicKeyInfo
+  friend bool operator==(const GuestAnnouncement&, const GuestAnnouncement&) = default;
 };
 std::string Encode(const GuestAnnouncement& announcement);
 // NotFound for kNoGuest or "" (not up yet), InvalidArgument for anything else that is not of the form.
 StatusOr<GuestAnnouncement> DecodeAnnouncement(std::string_view text);
+
+// Names in the certificates that the VCH's key signs. Those of pods carry the common DNS name, so that one TLS context
+// of the kubelet serves all of them, and the pod's UID as a URI.
+inline constexpr std::string_view kCaName = "VCH";
+inline constexpr std::string_view kKubeletName = "vch-kubelet";
+inline constexpr std::string_view kTetherDnsName = "tether.vch";
+std::string PodUri(std::string_view pod_uid);  // "vch:pod:<uid>"
+
+// The channel: GET kChannelPath with "Upgrade: vch-channel/1".
+inline constexpr std::string_view kChannelPath = "/v1/channel";
+inline constexpr std::string_view kChannelProtocol = "vch-channel/1";
+// True if an Upgrade field's value (a list) offers kChannelProtocol.
+bool OffersChannel(std::string_view upgrade);
 
 }  // namespace vck::guestapi

@@ -6,6 +6,8 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -21,8 +23,8 @@ struct ContainerSpec {
   enum class Kind { kInit, kSidecar, kMain, kEphemeral };  // sidecar: an init container with restartPolicy Always
   std::string name;
   Kind kind = Kind::kMain;
-  std::string image;       // as the pod names it
-  std::string image_id;    // repo@sha256:…; empty where the runtime does not know images
+  std::string image;                       // as the pod names it
+  std::string image_id;                    // repo@sha256:…; empty where the runtime does not know images
   std::vector<std::string> command, args;  // $(VAR) already expanded
   std::vector<std::pair<std::string, std::string>> env;
   std::string working_dir;
@@ -36,6 +38,7 @@ struct GuestSpec {
   int64_t generation = 0;  // the pod's metadata.generation that this was made from: becomes observedGeneration
   RestartPolicy restart_policy = RestartPolicy::kAlways;
   std::optional<int64_t> active_deadline_seconds;
+  int64_t grace_seconds = 30;  // terminationGracePeriodSeconds: for stops that nobody sent a StopRequest for
   // In the pod's order; init containers and sidecars first.
   std::vector<ContainerSpec> containers;
   std::vector<std::pair<std::string, std::string>> hosts;  // room for resolv.conf and hosts
@@ -47,7 +50,15 @@ struct StopRequest {
   std::string reason;
 };
 
+// JSON. Decoding skips unknown fields; InvalidArgument names the field that is missing or of the wrong type.
 std::string Encode(const GuestSpec& spec);
 StatusOr<GuestSpec> DecodeSpec(std::string_view text);
+std::string Encode(const StopRequest& request);
+StatusOr<StopRequest> DecodeStop(std::string_view text);
+
+json::Object ToJson(const GuestSpec& spec, const boost::json::storage_ptr& storage = {});
+StatusOr<GuestSpec> SpecFromJson(const json::Value& value);
+json::Object ToJson(const StopRequest& request, const boost::json::storage_ptr& storage = {});
+StatusOr<StopRequest> StopFromJson(const json::Value& value);
 
 }  // namespace vck::guestapi

@@ -4,54 +4,63 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "base/status.h"
+#include "json/json.h"
 
 namespace vck::guestapi {
 
+// How a run of a container ended.
+struct Termination {
+  std::string id, reason, message;
+  int exit_code = 0;
+  int signal = 0;
+  absl::Time started_at = absl::InfinitePast();
+  absl::Time finished_at = absl::InfinitePast();
+};
+
 struct ContainerState {
+  using Termination = guestapi::Termination;
   enum class Phase { kWaiting, kRunning, kTerminated };
   std::string name;
   Phase phase = Phase::kWaiting;
-  std::string reason;    // waiting: ContainerCreating, CrashLoopBackOff…; terminated: Completed, Error, OOMKilled…
+  std::string reason;  // waiting: ContainerCreating, CrashLoopBackOff…; terminated: Completed, Error, OOMKilled…
   std::string message;
-  std::string id;        // of the current (or last) run, new at each start; "" before the first
-  absl::Time started_at = absl::InfinitePast();   // guest clock; InfinitePast: unknown
+  std::string id;                                // of the current (or last) run, new at each start; "" before the first
+  absl::Time started_at = absl::InfinitePast();  // guest clock; InfinitePast: unknown
   absl::Time finished_at = absl::InfinitePast();
-  int exit_code = 0;     // terminated
+  int exit_code = 0;  // terminated
   int signal = 0;
   int restart_count = 0;
   bool started = false;  // startup probe passed, or none and running
   bool ready = false;    // readiness probe passed, or none and started
   std::string image_id;
 
-  struct Termination {   // the run before this one
-    std::string id, reason, message;
-    int exit_code = 0;
-    int signal = 0;
-    absl::Time started_at = absl::InfinitePast();
-    absl::Time finished_at = absl::InfinitePast();
-  };
-  std::optional<Termination> last;
+  std::optional<Termination> last;  // the run before this one
 };
 
 struct GuestState {
-  std::string boot_id;         // new at each boot of the guest
-  int64_t sequence = 0;        // grows with each snapshot within a boot
-  std::string pod_uid;         // of the spec it runs; "" before the first spec
-  int64_t spec_revision = 0;   // applied
-  int64_t generation = 0;      // of the applied spec
-  absl::Time guest_now;        // when the snapshot was made, by the guest's clock: offsets are corrected with it
-  bool stopping = false;       // a stop was asked for
+  std::string boot_id;             // new at each boot of the guest
+  int64_t sequence = 0;            // grows with each snapshot within a boot
+  std::string pod_uid;             // of the spec it runs; "" before the first spec
+  int64_t spec_revision = 0;       // applied
+  int64_t generation = 0;          // of the applied spec
+  absl::Time guest_now;            // when the snapshot was made, by the guest's clock: offsets are corrected with it
+  bool stopping = false;           // a stop was asked for
   bool deadline_exceeded = false;  // activeDeadlineSeconds was reached
   // All containers have ended for good (by restartPolicy, or because the pod was stopped).
   bool finished = false;
   std::vector<ContainerState> containers;
 };
 
+// JSON, times as Unix nanoseconds. Decoding skips unknown fields; InvalidArgument names the field that is wrong.
 std::string Encode(const GuestState& state);
 StatusOr<GuestState> DecodeState(std::string_view text);
+
+json::Object ToJson(const GuestState& state, const boost::json::storage_ptr& storage = {});
+StatusOr<GuestState> StateFromJson(const json::Value& value);
 
 }  // namespace vck::guestapi

@@ -55,11 +55,16 @@ class Links {
   virtual void Push(const std::string& pod_uid, std::shared_ptr<const guestapi::GuestSpec> spec) = 0;
   // Asks the guest to stop; kept and repeated like a spec. A longer grace than before is ignored.
   virtual void Stop(const std::string& pod_uid, guestapi::StopRequest request) = 0;
+  // The guest of a finished pod may power off now (a stopped one does so by itself): kept and repeated, too.
+  virtual void PowerOff(const std::string& pod_uid) {}
 
   // Keyed by pod UID; one Put per snapshot or connection change.
   virtual flow::Store<std::string, LinkState>& states() = 0;
   // SHA-256 hex of the VCH key's SubjectPublicKeyInfo, for BootConfig.
   [[nodiscard]] virtual std::string key_hash() const = 0;
+  // PEM of a certificate of the VCH's key, for BootConfig: with the hash alone a tether could not ask for the kubelet's
+  // certificate. Another at each start of the kubelet, and each as good for all guests.
+  [[nodiscard]] virtual std::string ca_pem() const { return ""; }
 
   // Runs the connections until cancelled.
   virtual Task<Status> Run() = 0;

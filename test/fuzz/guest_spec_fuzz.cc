@@ -1,0 +1,16 @@
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "guestapi/spec.h"
+
+// Whatever is accepted must survive a round trip.
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  auto first = vck::guestapi::DecodeSpec({reinterpret_cast<const char*>(data), size});
+  if (!first.ok()) return 0;
+  std::string text = vck::guestapi::Encode(*first);
+  auto second = vck::guestapi::DecodeSpec(text);
+  if (!second.ok() || vck::guestapi::Encode(*second) != text) std::abort();
+  return 0;
+}

@@ -119,14 +119,13 @@ class Client {
  private:
   struct Call {
     std::string method, target, body, content_type, verb, resource;
-    absl::Duration timeout;
-    bool rate_limit = true;
+    absl::Duration timeout = absl::ZeroDuration();
   };
   Task<StatusOr<http::Response>> Do(Call call);
   Task<StatusOr<std::string>> DoBody(Call call);
   // Sets the certificate if it changed, and makes the request.
   Task<StatusOr<http::Request>> Prepare(const Call& call, std::shared_ptr<const Credentials>* used);
-  // Counts; how long to wait before a repeat, or nullopt if `response` is final.
+  // How long to wait before a repeat, or nullopt if the response is final.
   std::optional<absl::Duration> RetryDelay(int status, const http::Headers& headers, int attempt, Instant deadline);
   void Count(const Call& call, int status);
 

@@ -3,7 +3,9 @@
 
 #include <boost/asio/thread_pool.hpp>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "async/clock.h"
 #include "async/task.h"
@@ -29,7 +31,7 @@ class CredentialSource {
   // The server answered 401 to `used`: ask again. Nothing happens if that was replaced meanwhile.
   virtual void Invalidate(const std::shared_ptr<const Credentials>& used) = 0;
 
-  // `pool` runs file reads and plugins; `config` is copied. All must outlive the source except config.
+  // `pool` runs file reads and plugins. Clock and pool must outlive the source.
   static std::shared_ptr<CredentialSource> Create(Clock& clock, asio::thread_pool& pool, RestConfig config,
                                                   System system = System::Real());
 };

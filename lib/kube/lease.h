@@ -1,6 +1,7 @@
 // coordination.k8s.io/v1 Leases: the node's heartbeat, and leader election.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 #include "async/backoff.h"
 #include "async/clock.h"
 #include "async/task.h"
+#include "async/task_group.h"
 #include "async/wait.h"
 #include "kube/client.h"
 
@@ -46,18 +48,20 @@ class NodeLease {
 
  private:
   Task<Status> Renew();
+  // Returns after `d`, or when Kick() is called.
   Task<> WaitKick(absl::Duration d);
-  std::string Body(const std::string& uid, const std::string& resource_version);
 
   Client& client_;
   Clock& clock_;
   NodeLeaseOptions options_;
   std::function<std::string()> node_uid_;
-  bool exists_ = false, owned_ = false;
+  std::string owner_uid_;  // as the lease has it, as far as we know
   std::optional<Instant> last_renewal_;
   Status last_error_;
-  Waiter* sleeper_ = nullptr;
+  Backoff backoff_;
+  Signal kick_;
   bool kicked_ = false;
+  uint64_t random_;
 };
 
 struct LeaderElectionOptions {
@@ -86,10 +90,14 @@ class LeaderElector {
   [[nodiscard]] const std::string& leader() const { return observed_.holder; }  // as last seen; may be empty
 
  private:
-  Task<Status> TryAcquireOrRenew();  // Aborted when another holds it
-  Task<Status> RenewLoop();
-  Task<> Release();
-  std::string Body(const LeaseRecord& record);
+  // Aborted when another holds it, or was faster.
+  Task<Status> TryAcquireOrRenew();
+  Task<Status> Write(LeaseRecord next);
+  // Ends with Aborted when leadership is lost.
+  static Task<Status> RenewLoop(LeaderElector* self);
+  static Task<Status> Lead(std::function<Task<Status>()> lead, TaskGroup* group, Status* result);
+  Task<Status> Release();
+  void Observe(LeaseRecord record);
 
   Client& client_;
   Clock& clock_;

@@ -20,8 +20,8 @@ using ObjectPtr = std::shared_ptr<const Object>;
 // Immutable. The index is offsets into the text, so views live as long as the object.
 class Object {
  public:
-  // From the JSON of one object, in one pass and without a DOM: metadata.managedFields is left out and white space
-  // between metadata and its neighbours is kept. InvalidArgument for what is not a JSON object, has no metadata, or has
+  // From the JSON of one object, in one pass and without a DOM: metadata.managedFields is left out; everything else
+  // is kept as it was written. InvalidArgument for what is not a JSON object, has no metadata, or has
   // escapes in the indexed fields. Values are checked only as far as needed to find their ends.
   static StatusOr<ObjectPtr> Parse(std::string_view json);
 

@@ -2,10 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "async/backoff.h"
 #include "async/clock.h"
 #include "async/task.h"
@@ -69,15 +70,31 @@ class Reflector {
   [[nodiscard]] Instant last_contact() const { return last_contact_; }
 
  private:
+  // An open watch and what of it is not worked off yet.
+  struct Session {
+    std::unique_ptr<http::BodyReader> body;
+    WatchStream stream;
+    std::string chunk;
+    Instant opened;
+    bool heard = false;  // anything at all came
+  };
   Task<Status> PagedList();
+  // Lists, and goes on watching on the same stream.
   Task<Status> StreamingList();
-  // OK: the watch ended well, watch again from resource_version_.
   Task<Status> Watch();
-  Task<Status> ReadWatch(std::unique_ptr<http::BodyReader> body, bool initial, bool* progress);
+  WatchOptions Options(absl::Duration server_timeout) const;
+  // The next event; OutOfRange and others for ERROR events; nullopt at the end of the stream.
+  Task<StatusOr<std::optional<WatchEvent>>> NextEvent(Session* session);
+  Task<Status> ReadInitial(Session* session);
+  Task<Status> ReadEvents(Session* session);
+  Task<Status> FollowSession(Session* session, absl::Duration server_timeout);
   Status Apply(WatchEvent event);
   void Commit(std::vector<ObjectPtr> objects, std::string resource_version);
+  // The sink's own object instead, when that is the same version.
   ObjectPtr Reuse(ObjectPtr object) const;
-  absl::Duration WatchTime();
+  // What a failed list or watch leads to; how long to wait before it.
+  absl::Duration Fail(const Status& error);
+  void Relist() { state_ = streaming_ok_ ? State::kStreamingList : State::kPagedList; }
 
   Client& client_;
   Clock& clock_;
@@ -88,7 +105,7 @@ class Reflector {
   bool streaming_ok_;
   bool listed_ = false;
   std::string resource_version_;
-  int server_errors_ = 0;  // watches in a row that ended with an internal error
+  int refused_watches_ = 0;  // in a row, by answers of the server
   uint64_t random_;
   Stats stats_;
   Status last_error_;

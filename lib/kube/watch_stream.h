@@ -17,14 +17,13 @@ struct WatchEvent {
   std::string error;  // for kError: the JSON of the metav1.Status
 };
 
-// Bytes go in, cut anywhere; events come out, in order. The stream is JSON documents one after another; the server
-// writes one a line, but line ends do not matter.
+// Bytes go in, cut anywhere; events come out, in order: one JSON document a line, as the server writes them. What comes
+// after the last line end is no event: the rest of it is missing.
 class WatchStream {
  public:
   explicit WatchStream(size_t max_event_bytes = 16 * 1024 * 1024) : max_event_bytes_(max_event_bytes) {}
 
-  // Adds bytes. `chunk` is only looked at in this call and in Next() calls until one returns nullopt, and must live
-  // that long.
+  // Adds bytes, which must live until Next() returns nullopt or an error.
   void Feed(std::string_view chunk);
   // The next whole event; nullopt when more bytes are needed. After an error (InvalidArgument for what is no event,
   // ResourceExhausted for one that is too long) the stream is of no more use and the error is repeated.
@@ -37,10 +36,6 @@ class WatchStream {
   std::string buffer_;     // the beginning of an event whose end is not there yet
   std::string_view rest_;  // of the chunk
   Status error_;
-  // Where the search for the end stands, so that no byte is looked at twice.
-  int depth_ = 0;
-  bool in_string_ = false;
-  bool escaped_ = false;
 };
 
 // One event, from its whole JSON document. An event of unknown type is InvalidArgument.

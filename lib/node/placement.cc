@@ -1,0 +1,235 @@
+#include "node/placement.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
+#include "base/log.h"
+#include "vch/names.h"
+#include "vimtypes/faults.h"
+#include "vimtypes/methods.gen.h"
+#include "vsphere/update_set.h"
+
+namespace vck::node {
+namespace {
+
+namespace vim = vimtypes;
+using vim::MoRef;
+using vsphere::ObjectChange;
+using vsphere::Session;
+
+struct Named {
+  MoRef ref;
+  std::string name;
+};
+
+Task<StatusOr<std::vector<ObjectChange>>> Retrieve(Session& session, vim::PropertyFilterSpec spec) {
+  CO_RETURN_IF_ERROR(co_await session.Connect());
+  std::vector<ObjectChange> all;
+  std::string token;
+  const MoRef& collector = session.content().propertyCollector;
+  auto call = vim::RetrievePropertiesEx(collector, {std::move(spec)}, {});
+  std::string_view method = call.method;
+  std::string body = std::move(call.body);
+  do {
+    auto reply = co_await session.Send(method, std::move(body), {.timeout = absl::ZeroDuration(), .read_only = true});
+    if (!reply.ok()) co_return reply.status();
+    token.clear();
+    CO_ASSIGN_OR_RETURN(auto page, vsphere::ParseObjects(*reply, &token));
+    std::move(page.begin(), page.end(), std::back_inserter(all));
+    if (!token.empty()) {
+      auto next = vim::ContinueRetrievePropertiesEx(collector, token);
+      method = next.method;
+      body = std::move(next.body);
+    }
+  } while (!token.empty());
+  co_return all;
+}
+
+const vsphere::PropertyValue* Find(const ObjectChange& object, std::string_view name) {
+  for (const auto& p : object.changes) {
+    if (p.name == name && p.set) return &p;
+  }
+  return nullptr;
+}
+std::string Text(const ObjectChange& object, std::string_view name) {
+  const auto* p = Find(object, name);
+  const auto* text = p == nullptr ? nullptr : std::get_if<std::string>(&p->value);
+  return text == nullptr ? "" : *text;
+}
+MoRef Ref(const ObjectChange& object, std::string_view name) {
+  const auto* p = Find(object, name);
+  const auto* ref = p == nullptr ? nullptr : std::get_if<MoRef>(&p->value);
+  return ref == nullptr ? MoRef() : *ref;
+}
+
+Task<StatusOr<ObjectChange>> Properties(Session& session, MoRef object, std::vector<std::string> paths) {
+  vim::PropertyFilterSpec spec;
+  spec.propSet.push_back({.type = object.type, .all = {}, .pathSet = std::move(paths)});
+  spec.objectSet.push_back({.obj = object, .skip = {}, .selectSet = {}});
+  CO_ASSIGN_OR_RETURN(auto objects, co_await Retrieve(session, std::move(spec)));
+  if (objects.empty()) co_return absl::NotFoundError(absl::StrCat(object.ToString(), " is gone"));
+  co_return std::move(objects.front());
+}
+
+// All objects of these types in a folder and the folders below it.
+Task<StatusOr<std::vector<Named>>> List(Session& session, MoRef folder, std::vector<std::string> types) {
+  vim::PropertyFilterSpec spec;
+  for (const std::string& type : types) spec.propSet.push_back({.type = type, .all = {}, .pathSet = {"name"}});
+  auto walk = std::make_shared<vim::TraversalSpec>();
+  walk->name = "folders";
+  walk->type = "Folder";
+  walk->path = "childEntity";
+  auto again = std::make_shared<vim::SelectionSpec>();
+  again->name = "folders";
+  walk->selectSet.push_back(again);
+  spec.objectSet.push_back({.obj = folder, .skip = true, .selectSet = {walk}});
+  CO_ASSIGN_OR_RETURN(auto objects, co_await Retrieve(session, std::move(spec)));
+  std::vector<Named> out;
+  for (const ObjectChange& o : objects) {
+    if (std::find(types.begin(), types.end(), o.object.type) != types.end()) {
+      out.push_back({o.object, vch::UnescapeName(Text(o, "name"))});
+    }
+  }
+  std::sort(out.begin(), out.end(), [](const Named& a, const Named& b) { return a.name < b.name; });
+  co_return out;
+}
+
+Task<StatusOr<Named>> Choose(Session& session, MoRef folder, std::vector<std::string> types, std::string wanted,
+                             std::string flag, std::string what) {
+  CO_ASSIGN_OR_RETURN(auto all, co_await List(session, folder, std::move(types)));
+  // The uplinks of a distributed switch are port groups, too, and never meant.
+  std::erase_if(all, [](const Named& n) { return absl::StrContains(n.name, "DVUplinks"); });
+  std::string last = wanted.substr(wanted.rfind('/') == std::string::npos ? 0 : wanted.rfind('/') + 1);
+  std::vector<std::string> names;
+  for (const Named& n : all) {
+    if (!wanted.empty() && n.name == last) co_return n;
+    names.push_back(n.name);
+  }
+  if (wanted.empty() && all.size() == 1) co_return all.front();
+  std::string there = names.empty() ? "there is none" : absl::StrCat("there are: ", absl::StrJoin(names, ", "));
+  if (wanted.empty()) co_return absl::InvalidArgumentError(absl::StrCat(flag, " must name the ", what, "; ", there));
+  co_return absl::NotFoundError(absl::StrCat(flag, ": no ", what, " is called \"", wanted, "\"; ", there));
+}
+
+// A child of that name, made if it is missing. The name is unique among its siblings, so that two makers get one
+// object.
+template <class Make>
+Task<StatusOr<MoRef>> Ensure(Session& session, MoRef parent, std::string name, Make make) {
+  auto found = co_await session.Invoke(vim::FindChild(*session.content().searchIndex, parent, name));
+  if (!found.ok()) co_return found.status();
+  if (*found && !(*found)->empty()) co_return **found;
+  StatusOr<MoRef> made = co_await session.Invoke(make(parent, name));
+  if (made.ok()) {
+    Log(Severity::kInfo, "Made in vCenter", {{"type", made->type}, {"name", name}});
+    co_return *made;
+  }
+  if (!vim::IsFault(made.status(), "DuplicateName")) co_return made.status();
+  MoRef other = vim::FaultObject(made.status());
+  if (!other.empty()) co_return other;
+  co_return absl::UnavailableError(absl::StrCat(name, " was made by somebody else just now"));
+}
+
+vim::ResourceConfigSpec PoolSpec() {
+  auto allocation = [] {
+    vim::ResourceAllocationInfo info;
+    info.reservation = 0;
+    info.expandableReservation = true;
+    info.limit = -1;
+    vim::SharesInfo shares;
+    shares.level = "normal";
+    info.shares = shares;
+    return info;
+  };
+  vim::ResourceConfigSpec spec;
+  spec.cpuAllocation = allocation();
+  spec.memoryAllocation = allocation();
+  return spec;
+}
+
+Task<StatusOr<podvm::NetworkBacking>> Network(Session& session, Named network) {
+  if (network.ref.type == "DistributedVirtualPortgroup") {
+    CO_ASSIGN_OR_RETURN(auto group,
+                        co_await Properties(session, network.ref, {"key", "config.distributedVirtualSwitch"}));
+    MoRef dvs = Ref(group, "config.distributedVirtualSwitch");
+    if (dvs.empty())
+      co_return absl::FailedPreconditionError(absl::StrCat("port group ", network.name, " has no switch"));
+    CO_ASSIGN_OR_RETURN(auto properties, co_await Properties(session, dvs, {"uuid"}));
+    co_return podvm::DistributedNetwork{.switch_uuid = Text(properties, "uuid"), .portgroup_key = Text(group, "key")};
+  }
+  if (network.ref.type == "OpaqueNetwork") {
+    CO_ASSIGN_OR_RETURN(auto opaque, co_await Properties(session, network.ref,
+                                                         {"summary.opaqueNetworkId", "summary.opaqueNetworkType"}));
+    co_return podvm::OpaqueNetwork{.id = Text(opaque, "summary.opaqueNetworkId"),
+                                   .type = Text(opaque, "summary.opaqueNetworkType")};
+  }
+  co_return podvm::StandardNetwork{.network = network.ref, .name = network.name};
+}
+
+// The guest id and hardware version that the cluster's default config option (its lowest host's) supports.
+Task<> ConfigOption(Session& session, MoRef browser, Placement* out) {
+  out->guest_id = "other5xLinux64Guest";
+  auto option = co_await session.Invoke(vim::QueryConfigOption(browser, std::nullopt, std::nullopt));
+  if (!option.ok() || !*option) {
+    Log(Severity::kWarning, "vCenter does not tell what VMs the cluster supports; using a guest id that most do",
+        {{"guestId", out->guest_id}, {"err", option.status()}});
+    co_return;
+  }
+  out->hardware_version = (*option)->version;
+  for (const char* wanted : {"other6xLinux64Guest", "other5xLinux64Guest", "other4xLinux64Guest", "other3xLinux64Guest",
+                             "otherLinux64Guest"}) {
+    for (const auto& guest : (*option)->guestOSDescriptor) {
+      if (guest.id == wanted) {
+        out->guest_id = wanted;
+        co_return;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+Task<StatusOr<Placement>> FindPlacement(Session& session, VCenterOptions options, std::string vch_id) {
+  Placement out;
+  CO_RETURN_IF_ERROR(co_await session.Connect());
+  CO_ASSIGN_OR_RETURN(Named dc, co_await Choose(session, session.content().rootFolder, {"Datacenter"},
+                                                options.datacenter, "--datacenter", "datacenter"));
+  out.datacenter = dc.ref;
+  CO_ASSIGN_OR_RETURN(
+      auto folders,
+      co_await Properties(session, dc.ref, {"hostFolder", "vmFolder", "datastoreFolder", "networkFolder"}));
+  CO_ASSIGN_OR_RETURN(
+      Named compute, co_await Choose(session, Ref(folders, "hostFolder"), {"ClusterComputeResource", "ComputeResource"},
+                                     options.compute_resource, "--compute-resource", "cluster or host"));
+  out.compute = compute.ref;
+  CO_ASSIGN_OR_RETURN(Named datastore, co_await Choose(session, Ref(folders, "datastoreFolder"), {"Datastore"},
+                                                       options.datastore, "--datastore", "datastore"));
+  out.datastore = datastore.ref;
+  out.datastore_name = datastore.name;
+  CO_ASSIGN_OR_RETURN(Named network, co_await Choose(session, Ref(folders, "networkFolder"),
+                                                     {"Network", "DistributedVirtualPortgroup", "OpaqueNetwork"},
+                                                     options.pod_network, "--pod-network", "network"));
+  CO_ASSIGN_OR_RETURN(out.network, co_await Network(session, network));
+  CO_ASSIGN_OR_RETURN(auto cluster, co_await Properties(session, compute.ref, {"resourcePool", "environmentBrowser"}));
+  out.pool = Ref(cluster, "resourcePool");
+  std::string name = absl::StrCat("vch-", vch_id).substr(0, 80);
+  std::string pool = options.resource_pool.empty() ? name : options.resource_pool;
+  CO_ASSIGN_OR_RETURN(out.pool, co_await Ensure(session, out.pool, pool, [](const MoRef& parent, const std::string& n) {
+                        return vim::CreateResourcePool(parent, n, PoolSpec());
+                      }));
+  std::string folder = options.vm_folder.empty() ? name : options.vm_folder;
+  CO_ASSIGN_OR_RETURN(out.folder, co_await Ensure(session, Ref(folders, "vmFolder"), folder,
+                                                  [](const MoRef& parent, const std::string& n) {
+                                                    return vim::CreateFolder(parent, n);
+                                                  }));
+  MoRef browser = Ref(cluster, "environmentBrowser");
+  if (browser.empty()) {
+    out.guest_id = "other5xLinux64Guest";
+  } else {
+    co_await ConfigOption(session, browser, &out);
+  }
+  co_return out;
+}
+
+}  // namespace vck::node

@@ -1,0 +1,40 @@
+// What the kubelet remembers of a pod between two reconciles. All of it can be lost at any moment: a restart only makes
+// some waits begin again.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
+#include "guestapi/spec.h"
+#include "podvm/admission.h"
+#include "vimtypes/wire.h"
+
+namespace vck::node {
+
+struct PodMemory {
+  // A CreateVM is being awaited, or its outcome is unknown since then.
+  bool creating = false;
+  std::optional<absl::Time> create_unknown_since;
+  // Created by us, and not in the inventory yet.
+  std::optional<vimtypes::MoRef> created;
+  absl::Time created_at;
+  // The first admission decides; what it uses of the node is in `usage`.
+  bool admitted = false;
+  podvm::NodeUsage usage;
+  podvm::Verdict verdict;  // why there is no VM or container yet
+  // The newest resolved spec.
+  std::shared_ptr<const guestapi::GuestSpec> spec;
+  std::string spec_source;  // resourceVersion of the pod and of what it refers to
+  int64_t pushed_revision = 0;
+  std::optional<absl::Time> stop_since, finished_since, power_on_not_before;
+  std::optional<absl::Duration> asked_grace;
+  int power_failures = 0;
+  std::optional<absl::Time> orphan_since;
+  std::string last_warning;
+};
+
+using PodMemories = absl::flat_hash_map<std::string, std::unique_ptr<PodMemory>>;
+
+}  // namespace vck::node

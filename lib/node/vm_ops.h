@@ -1,0 +1,28 @@
+// VmOps: what the reconcilers ask of vCenter. A narrow seam: vsphere behind it, a fake in tests.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "async/task.h"
+#include "base/status.h"
+#include "vimtypes/types.gen.h"
+
+namespace vck::node {
+
+// Each call awaits its task and is done when vCenter says so. Codes: AlreadyExists (DuplicateName), NotFound (the VM is
+// gone), anything else is to be retried. A status with http::kMaybeSent may have taken effect. Calls that find what
+// they want already done succeed.
+class VmOps {
+ public:
+  virtual ~VmOps() = default;
+  virtual Task<StatusOr<vimtypes::MoRef>> Create(vimtypes::VirtualMachineConfigSpec spec) = 0;
+  virtual Task<Status> PowerOn(vimtypes::MoRef vm) = 0;
+  virtual Task<Status> PowerOff(vimtypes::MoRef vm) = 0;
+  virtual Task<Status> Destroy(vimtypes::MoRef vm) = 0;
+  virtual Task<Status> Answer(vimtypes::MoRef vm, std::string question, std::string choice) = 0;
+  // The VM of that name in the pod folder, asked from vCenter itself.
+  virtual Task<StatusOr<std::optional<vimtypes::MoRef>>> FindByName(std::string name) = 0;
+};
+
+}  // namespace vck::node

@@ -1,0 +1,79 @@
+// VmReconciler: brings a pod's VM to what the API wants. Reads stores, plans (podvm), acts on vCenter and the links.
+// Never writes to Kubernetes (but for events).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "async/clock.h"
+#include "flow/runner.h"
+#include "flow/store.h"
+#include "guestlink/links.h"
+#include "kube/object.h"
+#include "node/ipam.h"
+#include "node/pod_facts.h"
+#include "node/pod_memory.h"
+#include "node/vm_ops.h"
+#include "podvm/plan.h"
+#include "podvm/resolve_spec.h"
+#include "podvm/vm_spec.h"
+
+namespace vck::node {
+
+struct VmReconcilerOptions {
+  std::string vch_id;
+  std::string node_name;
+  std::string host_ip;
+  uint16_t tether_port = 10350;
+  std::string gateway;  // "": the range's
+  std::vector<std::string> dns;
+  absl::Duration orphan_interval = absl::Seconds(10);
+  // How long a create whose answer was lost may still take effect.
+  absl::Duration create_unknown = absl::Seconds(30);
+  podvm::PlanOptions plan;
+};
+
+// What it tells others.
+struct PodEvents {
+  // A Kubernetes event about the pod.
+  std::function<void(const kube::Object& pod, bool warning, std::string reason, std::string message)> event;
+  // Verdict, address or existence changed: its status has to be looked at.
+  std::function<void(const std::string& uid)> status_changed;
+};
+
+class VmReconciler {
+ public:
+  struct Deps {
+    FactSources facts;
+    ObjectStore& nodes;  // our own Node, by name
+    VmOps& ops;
+    Ipam& ipam;
+    // The pod's references (ConfigMaps, Secrets), resolved as far as they are known; acquires watches for them.
+    std::function<podvm::LookupResult(const kubeapi::PodView&, const podvm::ObjectRef&)> lookup;
+    std::function<podvm::VmSettings()> settings;
+    PodEvents events;
+  };
+  VmReconciler(Deps deps, VmReconcilerOptions options);
+
+  Task<StatusOr<flow::Result>> Reconcile(std::string uid);
+
+ private:
+  struct Look;  // one run's view
+  Status Prepare(Look& look);
+  void AdmitPod(Look& look);
+  void Admitted(Look& look);
+  void Resolve(Look& look);
+  Task<Status> Act(Look& look, const podvm::Action& action);
+  Task<Status> Create(Look& look);
+  Task<Status> SettleUnknownCreate(Look& look);
+  void Link(Look& look, const podvm::Plan& plan);
+  void Forget(const std::string& uid);
+  void Warn(Look& look, std::string reason, std::string message);
+
+  Deps deps_;
+  VmReconcilerOptions options_;
+  podvm::NodeUsage usage_;  // of all admitted pods
+};
+
+}  // namespace vck::node

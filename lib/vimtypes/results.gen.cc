@@ -26,5 +26,8 @@ Decode<std::vector<VirtualMachineConfigOptionDescriptor>>(const Reply& reply);
 template StatusOr<std::vector<std::shared_ptr<Event>>> Decode<std::vector<std::shared_ptr<Event>>>(const Reply& reply);
 template StatusOr<std::vector<std::shared_ptr<PerfEntityMetricBase>>>
 Decode<std::vector<std::shared_ptr<PerfEntityMetricBase>>>(const Reply& reply);
+template StatusOr<ClusterPowerOnVmResult> FromRaw<ClusterPowerOnVmResult>(const RawXml& raw);
+template StatusOr<HostDatastoreBrowserSearchResults> FromRaw<HostDatastoreBrowserSearchResults>(const RawXml& raw);
+template StatusOr<HttpNfcLeaseInfo> FromRaw<HttpNfcLeaseInfo>(const RawXml& raw);
 
 }  // namespace vck::vimtypes

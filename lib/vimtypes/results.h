@@ -28,4 +28,15 @@ Outcome<Result> Decode(const Reply& reply) {
   return result;
 }
 
+template <class Object>
+StatusOr<Object> FromRaw(const RawXml& raw) {
+  pugi::xml_document document;
+  std::string text = absl::StrCat("<value>", raw.xml, "</value>");
+  Object object{};
+  if (!document.load_buffer_inplace(text.data(), text.size()) || !Get(document.document_element(), object)) {
+    return absl::InternalError(absl::StrCat("malformed ", raw.type));
+  }
+  return object;
+}
+
 }  // namespace vck::vimtypes

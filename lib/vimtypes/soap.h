@@ -55,4 +55,8 @@ inline Status Decode<void>(const Reply& /*reply*/) {
   return absl::OkStatus();
 }
 
+// An object that came as anyType (a task's result, a property), as its type. Instantiated for those that come so.
+template <class Object>
+StatusOr<Object> FromRaw(const RawXml& raw);
+
 }  // namespace vck::vimtypes

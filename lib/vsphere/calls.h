@@ -85,13 +85,15 @@ class Calls {
   Task<vim::Outcome<Result>> Throttled(vim::Call<Result> call, Limiter::Priority priority);
   template <class Result>
   Task<vim::Outcome<Result>> Change(vim::Call<Result> call, Limiter::Priority priority = Limiter::Priority::kNormal);
-  Task<> PowerOnBatch(MoRef datacenter);
 
   struct Joined {  // one VM of a power-on batch
-    MoRef vm;
+    MoRef vm, datacenter;
     Waiter done;
     Status status;
   };
+  Task<> PowerOnBatches();
+  Task<> PowerOnTogether(MoRef datacenter, std::vector<std::shared_ptr<Joined>> some);
+  Task<> AwaitOne(std::shared_ptr<Joined> joined, MoRef task);
 
   Executor executor_;
   Clock& clock_;
@@ -102,6 +104,7 @@ class Calls {
   TaskGroup group_;
   bool draining_ = false;
   std::vector<std::shared_ptr<Joined>> batch_;
+  bool batching_ = false;
 };
 
 }  // namespace vck::vsphere

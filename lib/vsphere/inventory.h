@@ -80,44 +80,50 @@ class Inventory {
   [[nodiscard]] const Stats& stats() const { return stats_; }
 
  private:
+  // A task that somebody waits for.
   struct Waiting {
+    MoRef task;
     std::vector<Waiter*> waiters;
     TaskProgress progress;
-    bool listed = false;  // in the server's list view
-    std::optional<Status> ended;
+    bool listed = false;            // in the server's list view
+    std::optional<Status> outcome;  // set when it has ended
   };
+  class Turn;
 
   Task<Status> Collect();
   Task<Status> Open();
   Task<> Close();
-  Task<Status> Round(bool* more);
+  Task<Status> Rounds();
   Task<Status> KeepTaskList();
-  void Apply(UpdateSet& set);
+  Status Apply(const UpdateSet& set);
+  void ApplyVm(const ObjectChange& change, absl::flat_hash_map<std::string, std::optional<vim::VmRecord>>& changed);
   void ApplyTask(const ObjectChange& change);
-  void FinishTask(const std::string& id, Status status);
-  void Gap();
+  void EndTask(Waiting& waiting, Status outcome);
+  // What belonged to the session or collector is void.
+  void Forget();
 
   Clock& clock_;
   Session& session_;
   InventoryOptions options_;
+  RecordKeys keys_;
   flow::Store<std::string, vim::VmRecord> vms_;
   Capacity capacity_;
   std::vector<std::function<void(const Capacity&)>> capacity_callbacks_;
-  absl::flat_hash_map<std::string, Waiting> tasks_;
-  std::vector<MoRef> listed_done_;  // in the list view, no longer awaited
-  Signal list_dirty_;
+  absl::flat_hash_map<std::string, std::unique_ptr<Waiting>> tasks_;
+  std::vector<MoRef> done_in_list_;  // in the list view, and awaited no more
+  Signal wake_;                      // the task list or relist_wanted_ changed
   bool fresh_ = false;
   bool keyed_ = true;  // the server takes config.extraConfig["key"]
   bool relist_wanted_ = false;
+  bool listed_since_open_ = false;
 
   uint64_t epoch_ = 0;  // of the session that the following belong to
   MoRef collector_;
   MoRef view_;
   std::string version_;
-  bool first_ = true;  // the sets so far belong to a whole listing that has not ended
-  absl::flat_hash_map<std::string, vim::VmRecord> listing_;
+  absl::flat_hash_map<std::string, vim::VmRecord> listing_;  // while the first, whole listing comes in
   Instant last_round_;
-  Instant listed_at_;
+  Instant relist_at_;
   Stats stats_;
 };
 

@@ -98,6 +98,9 @@ class Session {
   // `fn` is called after each change of health().state.
   void OnHealth(std::function<void(const Health&)> fn) { health_callbacks_.push_back(std::move(fn)); }
 
+  // `fn` is called after each login: epoch() has changed.
+  void OnLogin(std::function<void()> fn) { login_callbacks_.push_back(std::move(fn)); }
+
   [[nodiscard]] http::Client& client() { return *client_; }
   // The Cookie header of requests beside SOAP (/folder); empty without a session.
   [[nodiscard]] const std::string& cookie() const { return cookie_; }
@@ -135,6 +138,7 @@ class Session {
   Instant last_sent_;
   Health health_;
   std::vector<std::function<void(const Health&)>> health_callbacks_;
+  std::vector<std::function<void()>> login_callbacks_;
   Stats stats_;
 };
 

@@ -63,10 +63,13 @@ class Meta:
 
 class Generator:
     def __init__(self, meta, allow):
-        self.meta, self.types, self.methods = meta, {}, []
+        self.meta, self.types, self.methods, self.raw = meta, {}, [], []
         for line in allow.splitlines():
             line = line.split("#")[0].strip()
             if not line:
+                continue
+            if line.startswith("raw "):
+                self.raw += line.split()[1:]
                 continue
             if line.startswith("method "):
                 self.methods.append(line.split()[1].split("."))
@@ -241,6 +244,7 @@ class Generator:
         types = {self.result_type(wsdl, *self.method(managed, wsdl)[1:]) for managed, wsdl in self.methods} - {"void"}
         out = [HEAD, "#include \"vimtypes/results.h\"\n\nnamespace vck::vimtypes {\n\n"]
         out += [f"template StatusOr<{name}> Decode<{name}>(const Reply& reply);\n" for name in sorted(types)]
+        out += [f"template StatusOr<{name}> FromRaw<{name}>(const RawXml& raw);\n" for name in sorted(self.raw)]
         out.append("\n}  // namespace vck::vimtypes\n")
         return "".join(out)
 

@@ -121,7 +121,7 @@ func strict(l *lab.Lab, args []string) error {
 func send(l *lab.Lab, command string, argument any) error {
 	answer, err := l.VCenter(command, argument)
 	if err == nil {
-		fmt.Println(string(answer))
+		fmt.Println(strings.Trim(string(answer), `"`))
 	}
 	return err
 }

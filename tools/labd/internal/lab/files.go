@@ -13,6 +13,14 @@ import (
 // VCenterUser is who may log in to the lab's vCenter.
 const VCenterUser = "administrator@vsphere.local"
 
+// What the lab's vCenter has, by the simulator's names.
+const (
+	vcenterDatacenter = "DC0"
+	vcenterCluster    = "DC0_C0"
+	vcenterDatastore  = "LocalDS_0"
+	vcenterNetwork    = "DC0_DVPG0"
+)
+
 // VCenterURL is the SDK endpoint of the lab's vCenter.
 func (l *Lab) VCenterURL() string { return "https://" + l.address(portVCenter) + "/sdk" }
 
@@ -138,10 +146,10 @@ func (l *Lab) writeEnv() error {
 	set("VCENTER_CA", l.path("pki", "ca.crt"))
 	set("VCENTER_THUMBPRINT", sha256)
 	set("VCENTER_THUMBPRINT_SHA1", sha1)
-	set("VCENTER_DATACENTER", "DC0")
-	set("VCENTER_CLUSTER", "DC0_C0")
-	set("VCENTER_DATASTORE", "LocalDS_0")
-	set("VCENTER_NETWORK", "DC0_DVPG0")
+	set("VCENTER_DATACENTER", vcenterDatacenter)
+	set("VCENTER_CLUSTER", vcenterCluster)
+	set("VCENTER_DATASTORE", vcenterDatastore)
+	set("VCENTER_NETWORK", vcenterNetwork)
 	set("VCENTER_DATASTORE_DIR", l.path("datastore"))
 	for _, n := range l.Nodes {
 		if n.Index > 0 {

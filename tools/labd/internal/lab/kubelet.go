@@ -5,39 +5,61 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
 
-// kubeletPart is the vch-kubelet of a node. All that the lab knows of its flags is here.
+// kubeletFlags are what the lab tells a vch-kubelet, unless the user tells it something else. All that the lab knows of
+// its flags is here.
+func (l *Lab) kubeletFlags(n Node) []string {
+	flags := []string{}
+	for _, f := range [][2]string{
+		{"--kubeconfig", l.NodeKubeconfig(n.Name)},
+		{"--node-name", n.Name},
+		{"--vcenter-url", l.VCenterURL()},
+		{"--vcenter-user", VCenterUser},
+		{"--vcenter-password-file", l.path("vcenter-password")},
+		{"--vcenter-ca", l.VCenterCA()},
+		{"--datacenter", vcenterDatacenter},
+		{"--compute-resource", vcenterCluster},
+		{"--datastore", vcenterDatastore},
+		{"--pod-network", vcenterNetwork},
+		{"--resource-pool", n.Name},
+		{"--vm-folder", n.Name},
+		{"--vch-id", n.VCH},
+		{"--state-dir", l.path("kubelet-" + n.Name)},
+		{"--metrics-address", l.metricsAddress(n)},
+	} {
+		given := slices.ContainsFunc(n.Flags, func(flag string) bool { return flag == f[0] || strings.HasPrefix(flag, f[0]+"=") })
+		if !given {
+			flags = append(flags, f[0], f[1])
+		}
+	}
+	return append(flags, n.Flags...)
+}
+
+// kubeletPart is the vch-kubelet of a node. It is ready when it answers: its node may have reasons of its own not to be.
 func (l *Lab) kubeletPart(n Node) part {
 	return part{
 		name: n.Part,
 		argv: func(l *Lab) ([]string, error) {
 			bin, err := l.findBinary("vch-kubelet")
-			if err != nil {
-				return nil, err
-			}
-			return append([]string{bin,
-				"--kubeconfig", l.NodeKubeconfig(n.Name),
-				"--node-name", n.Name,
-				"--vcenter-url", l.VCenterURL(),
-				"--vcenter-user", VCenterUser,
-				"--vcenter-password-file", l.path("vcenter-password"),
-				"--vcenter-ca", l.path("pki", "ca.crt"),
-				"--vch-id", n.VCH,
-				"--state-dir", l.path("kubelet-" + n.Name),
-				"--metrics-address", l.metricsAddress(n),
-			}, n.Flags...), nil
+			return append([]string{bin}, l.kubeletFlags(n)...), err
 		},
 		ready: func(ctx context.Context, l *Lab) error {
-			if err := l.get(ctx, "http://"+l.metricsAddress(n)+"/healthz"); err != nil {
-				return err
-			}
-			return l.nodeReady(ctx, n.Name)
+			return l.get(ctx, "http://"+l.metricsAddress(n)+"/healthz")
 		},
-		patience: 60 * time.Second,
+		patience: 30 * time.Second,
 	}
+}
+
+// waitNodeReady waits until a new node is Ready.
+func (l *Lab) waitNodeReady(n Node) error {
+	p := l.kubeletPart(n)
+	p.patience = 60 * time.Second
+	p.ready = func(ctx context.Context, l *Lab) error { return l.nodeReady(ctx, n.Name) }
+	return l.waitReady(p, 0)
 }
 
 func (l *Lab) metricsAddress(n Node) string { return l.address(portNodes + 2*n.Index) }
@@ -116,6 +138,9 @@ func (l *Lab) addNode(name string, run bool, flags []string) error {
 	}
 	if run {
 		err := l.startPart(l.kubeletPart(*n))
+		if err == nil {
+			err = l.waitNodeReady(*n)
+		}
 		if envErr := l.writeEnv(); err == nil {
 			err = envErr
 		}

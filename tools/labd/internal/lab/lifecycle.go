@@ -25,11 +25,9 @@ func Up(dir, kubeBin string, o Options, node string, nodeFlags []string, progres
 		return nil, err
 	}
 	l := &Lab{Dir: dir, State: State{KubeBin: kubeBin, Options: o}}
-	if o.Guests == "simulated" {
-		if _, err := l.findBinary("guest-sim"); err != nil {
-			_ = os.Remove(dir)
-			return nil, fmt.Errorf("%w\nbuild it, or bring the lab up without guests: --guests none", err)
-		}
+	if err := l.checkOptions(node != ""); err != nil {
+		_ = os.Remove(dir)
+		return nil, err
 	}
 	unlock, err := l.lock()
 	if err != nil {
@@ -61,6 +59,24 @@ func Up(dir, kubeBin string, o Options, node string, nodeFlags []string, progres
 		progress(fmt.Sprintf("%-20s ready after %s", "kubelet", seconds(time.Since(begin))))
 	}
 	return l, nil
+}
+
+// checkOptions finds out early what could not work later.
+func (l *Lab) checkOptions(withNode bool) error {
+	const longest = 100 // bytes of a unix socket's path, a little less than the kernel allows
+	if len(l.path("vcenter.sock")) > longest {
+		return fmt.Errorf("%s: the path is too long for the sockets in it; use a shorter one", l.Dir)
+	}
+	if l.Options.Guests == "simulated" {
+		if _, err := l.findBinary("guest-sim"); err != nil {
+			return fmt.Errorf("%w\nbuild it, or bring the lab up without guests: --guests none", err)
+		}
+	}
+	if withNode {
+		_, err := l.findBinary("vch-kubelet")
+		return err
+	}
+	return nil
 }
 
 // startAll starts the fixed parts; those that do not need each other start side by side.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	_ "net/http/pprof" // curl --unix-socket DIR/vcenter.sock http://vcenter/debug/pprof/profile
 
 	"github.com/vmware/govmomi/simulator"
 )
@@ -64,5 +65,6 @@ func (v *Server) serveControl(listener net.Listener) error {
 		}
 		return v.setDelays(text)
 	})
+	mux.Handle("/debug/pprof/", http.DefaultServeMux)
 	return http.Serve(listener, mux)
 }

@@ -460,6 +460,54 @@ func TestCollectorVersions(t *testing.T) {
 	}
 }
 
+// A controller watches its tasks through one list view that it changes as they come and go.
+func TestListViewOfTasks(t *testing.T) {
+	w := newWorld(t)
+	vm := w.mustCreate("one")
+	list, err := view.NewManager(w.Client.Client.Client).CreateListView(w.ctx, nil)
+	must(t, err)
+	pc, err := property.DefaultCollector(w.Client.Client.Client).Create(w.ctx)
+	must(t, err)
+	_, err = pc.CreateFilter(w.ctx, types.CreateFilter{Spec: types.PropertyFilterSpec{
+		ObjectSet: []types.ObjectSpec{{Obj: list.Reference(), Skip: types.NewBool(true),
+			SelectSet: []types.BaseSelectionSpec{&types.TraversalSpec{Type: "ListView", Path: "view"}}}},
+		PropSet: []types.PropertySpec{{Type: "Task", PathSet: []string{"info.state", "info.error"}}},
+	}})
+	must(t, err)
+	set, err := w.wait(pc, "", 5)
+	must(t, err)
+
+	_, err = w.server.setDelays("on=200ms")
+	must(t, err)
+	task, err := vm.PowerOn(w.ctx)
+	must(t, err)
+	_, err = list.Add(w.ctx, []types.ManagedObjectReference{task.Reference()})
+	must(t, err)
+	for state := types.TaskInfoState(""); state != types.TaskInfoStateSuccess; {
+		set, err = w.wait(pc, set.Version, 5)
+		must(t, err)
+		if set == nil {
+			t.Fatalf("the task's state stays %q", state)
+		}
+		update := set.FilterSet[0].ObjectSet[0]
+		if update.Obj != task.Reference() {
+			t.Fatalf("update of %v", update.Obj)
+		}
+		for _, change := range update.ChangeSet {
+			if change.Name == "info.state" {
+				state = change.Val.(types.TaskInfoState)
+			}
+		}
+	}
+	_, err = list.Remove(w.ctx, []types.ManagedObjectReference{task.Reference()})
+	must(t, err)
+	set, err = w.wait(pc, set.Version, 5)
+	must(t, err)
+	if set == nil || set.FilterSet[0].ObjectSet[0].Kind != types.ObjectUpdateKindLeave {
+		t.Errorf("after the task was taken from the list: %+v", set)
+	}
+}
+
 func TestSecondWaitCancelsTheFirst(t *testing.T) {
 	w := newWorld(t)
 	pc := w.watch("name")

@@ -1,0 +1,44 @@
+// vch-kubelet: parses flags, wires, runs.
+#include <csignal>
+#include <cstdio>
+#include <functional>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+
+#include "async/clock.h"
+#include "flags.h"
+#include "node/app.h"
+
+int main(int argc, char** argv) {
+  int exit_code = 0;
+  auto line = vck::ParseCommandLine(argc, argv, &exit_code);
+  if (!line) return exit_code;
+  vck::SetLogFormat(line->log_format);
+  vck::SetLogVerbosity(line->verbosity);
+  // A peer that closes first is an error value, not a signal.
+  std::signal(SIGPIPE, SIG_IGN);
+
+  vck::asio::io_context context(1);
+  vck::RealClock clock(context.get_executor());
+  vck::node::App app(context.get_executor(), clock, std::move(line->options));
+  vck::asio::signal_set signals(context, SIGINT, SIGTERM);
+  std::function<void(vck::ErrorCode, int)> on_signal = [&](vck::ErrorCode ec, int) {
+    if (ec) return;
+    app.Stop();
+    signals.async_wait(on_signal);
+  };
+  signals.async_wait(on_signal);
+  vck::asio::co_spawn(context, app.Run(), [&](std::exception_ptr exception, vck::Status status) {
+    if (exception) std::rethrow_exception(exception);
+    if (!status.ok()) {
+      std::fprintf(stderr, "vch-kubelet: %s\n", std::string(status.message()).c_str());
+      exit_code = 1;
+    }
+    signals.cancel();
+    context.stop();
+  });
+  context.run();
+  return exit_code;
+}

@@ -1,0 +1,32 @@
+// App: the kubelet's parts, made and wired in layer order, and run until it is told to stop.
+#pragma once
+
+#include <memory>
+
+#include "async/clock.h"
+#include "async/task.h"
+#include "async/wait.h"
+#include "base/status.h"
+#include "node/options.h"
+
+namespace vck::node {
+
+class App {
+ public:
+  // `options` have passed Validate().
+  App(Executor executor, Clock& clock, Options options);
+  ~App();
+
+  // Runs until Stop() and the drain that follows it, or until something that no retry mends is wrong: bad credentials
+  // files, a taken port, lost leadership.
+  Task<Status> Run();
+  // Ends intake, lets operations in flight end (--drain-timeout), then stops all. Calling it again cuts the drain
+  // short.
+  void Stop();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace vck::node

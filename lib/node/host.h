@@ -1,0 +1,20 @@
+// Facts about the machine that the kubelet runs on.
+#pragma once
+
+#include <string>
+
+namespace vck::node {
+
+// The local IPv4 address from which `host`:`port` is reached; "" if it is not an IPv4 literal or there is no route.
+// Nothing is sent.
+std::string LocalAddressTowards(const std::string& host, uint16_t port);
+// The first line of a file, "" if it can't be read (/etc/machine-id, /proc/sys/kernel/random/boot_id).
+std::string FirstLine(const std::string& path);
+std::string HostName();
+// The process's resident memory in bytes, its CPU seconds so far, and its number of open descriptors.
+struct ProcessUsage {
+  double resident_bytes = 0, cpu_seconds = 0, open_fds = 0, start_time = 0;
+};
+ProcessUsage ReadProcessUsage();
+
+}  // namespace vck::node

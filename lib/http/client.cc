@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "async/task_group.h"
 #include "async/timeout.h"
+#include "http/client_h2.h"
 #include "http/client_internal.h"
 #include "http/h1.h"
 
@@ -37,6 +38,7 @@ class ClientImpl : public Client {
   ClientImpl(Executor executor, Clock& clock, ClientOptions options)
       : core_(std::make_shared<ClientCore>(clock, std::move(options))),
         pool_(std::make_shared<H1Pool>(core_)),
+        multiplexed_(core_->options.http2 && core_->options.tls != nullptr),
         group_(executor) {}
 
   Task<StatusOr<Response>> Do(Request request, CallOptions options) override {
@@ -61,13 +63,16 @@ class ClientImpl : public Client {
     core_->tls = std::move(tls);
     ++core_->generation;
     pool_->DropIdle();
+    for (auto& connection : connections_) connection->Drain();
   }
 
   Task<> Close() override {
     core_->closed = true;
     pool_->Close();
     group_.Cancel();
+    changed_.NotifyAll();
     (void)co_await group_.Join();
+    connections_.clear();
   }
 
   [[nodiscard]] Stats stats() const override { return core_->stats; }
@@ -138,18 +143,72 @@ class ClientImpl : public Client {
       }
       if (progress.not_handled) progress.maybe_sent = sent_before;
       bool repeatable = progress.not_handled || (progress.stale && Idempotent(call.request->method));
-      if (!repeatable || progress.source_used || attempt == kMaxAttempts || core_->closed) co_return response.status();
+      bool again = progress.stale && progress.need_fresh;
+      if (!repeatable || again || progress.source_used || attempt == kMaxAttempts || core_->closed) {
+        co_return response.status();
+      }
       progress.need_fresh = progress.stale;
     }
   }
 
   Task<StatusOr<StreamingResponse>> StartOnce(Call call) {
     if (core_->closed) co_return ClosedClient();
+    if (multiplexed_) {
+      CO_ASSIGN_OR_RETURN(auto connection, co_await AcquireH2());
+      if (connection != nullptr) co_return co_await connection->Start(call);
+    }
     co_return co_await pool_->Start(call);
+  }
+
+  // A connection with a free place; null when the server turned out to speak HTTP/1.1 only. One attempt to connect at
+  // a time serves all that wait, and goes on when the one who started it gives up.
+  Task<StatusOr<std::shared_ptr<H2Connection>>> AcquireH2() {
+    int64_t failures = connect_failures_;
+    while (true) {
+      if (core_->closed) co_return ClosedClient();
+      if (!multiplexed_) co_return nullptr;
+      int live = 0;
+      for (auto& connection : connections_) {
+        if (connection->CanTake()) co_return connection;
+        if (!connection->draining()) ++live;
+      }
+      if (connect_failures_ != failures) co_return connect_error_;
+      if (!connecting_ && live < core_->options.max_connections) {
+        connecting_ = true;
+        group_.Spawn("connection", ConnectH2(this));
+      }
+      co_await changed_.Wait();
+    }
+  }
+
+  static Task<> ConnectH2(ClientImpl* self) {
+    int generation = self->core_->generation;
+    auto stream = co_await DialOrigin(self->core_, {"h2", "http/1.1"});
+    self->connecting_ = false;
+    if (!stream.ok()) {
+      ++self->connect_failures_;
+      self->connect_error_ = stream.status();
+    } else if ((*stream)->alpn() != "h2") {
+      self->multiplexed_ = false;
+      self->pool_->AddIdle(*std::move(stream), generation);
+    } else if (generation == self->core_->generation) {
+      auto connection = std::make_shared<H2Connection>(self->core_, *std::move(stream), &self->changed_);
+      self->connections_.push_back(connection);
+      self->changed_.NotifyAll();
+      co_await connection->Run();
+      std::erase(self->connections_, connection);
+    }
+    self->changed_.NotifyAll();
   }
 
   std::shared_ptr<ClientCore> core_;
   std::shared_ptr<H1Pool> pool_;
+  bool multiplexed_;  // HTTP/2, unless and until the server chooses otherwise
+  std::vector<std::shared_ptr<H2Connection>> connections_;
+  Signal changed_;  // of connections_, their places, multiplexed_ or connect_failures_
+  bool connecting_ = false;
+  int64_t connect_failures_ = 0;
+  Status connect_error_;
   TaskGroup group_;
 };
 

@@ -77,8 +77,6 @@ class H1Pool : public std::enable_shared_from_this<H1Pool> {
   absl::flat_hash_set<Stream*> in_use_;
 };
 
-class H2Connection;
-
 // Unpacks gzip as it is read.
 std::unique_ptr<BodyReader> MakeGzipReader(std::unique_ptr<BodyReader> packed);
 

@@ -4,7 +4,7 @@ namespace vck::http::testing {
 
 Net::Net() : clock_(context_.get_executor()), group_(context_.get_executor()) {}
 
-Net::~Net() {
+void Net::Stop() {
   for (auto& client : clients_) Run(client->Close());
   group_.Cancel();
   (void)Run(group_.Join());

@@ -30,7 +30,14 @@ using Script = std::function<Task<>(Stream&, int)>;
 class Net {
  public:
   Net();
-  ~Net();
+  ~Net() { Stop(); }
+  // Ends everything; done by the destructor.
+  void Stop();
+  // For tests whose scripts use locals: declared after those, it stops everything before they go.
+  struct StopFirst {
+    Net& net;
+    ~StopFirst() { net.Stop(); }
+  };
   // Both run until the end of the test.
   Server& Serve(ServerOptions options, Handler handler);
   ScriptedServer& Peer(Script script);

@@ -20,6 +20,10 @@ struct VmSighting {
   bool named = false;
 };
 
+// Judges one record. A template is never a pod's VM; other VCHs' keys and malformed ones are not ours.
+VmSighting Sight(const vimtypes::VmRecord& vm, std::string_view vch_id, std::string_view pod_uid,
+                 std::string_view vm_name);
+
 struct VmFacts {
   // The inventory has shown the whole set since the last (re)connect. While it is false, absence means nothing.
   bool synced = false;

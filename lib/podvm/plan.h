@@ -44,7 +44,7 @@ struct PlanInputs {
 
 struct Action {
   enum class Kind {
-    kCreateVm,        // create with all devices, then power on (batched)
+    kCreateVm,        // with all its devices; powered on in the next round, when the inventory shows it
     kPowerOn,         // vm
     kPushSpec,        // the newest revision to the link
     kAskStop,         // grace
@@ -64,8 +64,10 @@ struct Plan {
   std::vector<Action> actions;
   // The VM that counts for this pod, also when nothing is to be done; empty: none.
   vimtypes::MoRef vm;
-  // A channel to its tether is wanted (the guest has announced itself, and the VM is on). False: disconnect.
-  bool want_link = false;
+  // A channel to its tether: kKeep leaves it as it is (the facts don't tell), kConnect needs the guest's announcement
+  // and a powered-on VM, both of which are there.
+  enum class Link { kKeep, kConnect, kDisconnect };
+  Link link = Link::kKeep;
   // Nothing is left of the pod in vCenter, and nothing is in flight: forget its address, link and memory.
   bool gone = false;
   // Why nothing more is done now; for logs and tests: "GuestStopping", "VmUnreachable", "NameConflict", …
@@ -80,6 +82,6 @@ Plan PlanVm(const PlanInputs& in, const PlanOptions& options = {});
 
 // The sweep's candidate rule for a VM that has this VCH's key and no pod object: reachable, not a template, and no
 // create in flight for that UID. (Two sightings and synced stores are the caller's.)
-bool Sweepable(const VmSighting& vm);
+bool Sweepable(const vimtypes::VmRecord& vm);
 
 }  // namespace vck::podvm

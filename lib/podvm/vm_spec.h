@@ -62,6 +62,9 @@ struct VmIdentity {
   std::string annotation;   // what a person sees in vCenter
 };
 
+inline constexpr size_t kMaxImages = 13;  // one controller's disks, without the scratch disk and one to spare
+
+// `images` are at most kMaxImages.
 vimtypes::VirtualMachineConfigSpec BuildCreateSpec(const kubeapi::PodView& pod, const VmIdentity& identity,
                                                    const VmSettings& settings,
                                                    const std::vector<ImageDisk>& images = {});

@@ -1,0 +1,223 @@
+#include "podvm/status.h"
+
+#include <algorithm>
+
+#include "kubeapi/resources.h"
+#include "kubeapi/time.h"
+#include "podvm/pod_status.h"
+#include "podvm/run_id.h"
+
+namespace vck::podvm {
+namespace {
+
+using kubeapi::Condition;
+using kubeapi::ContainerView;
+using kubeapi::PodPhase;
+using kubeapi::PodView;
+using vimtypes::PowerState;
+
+class Computer {
+ public:
+  Computer(const StatusInputs& in, const StatusOptions& options) : in_(in), options_(options), pod_(*in.pod) {}
+  StatusResult Run();
+
+ private:
+  void ReadFacts();
+  void Containers();
+  void Phase();
+  void Conditions();
+  Condition ReadyToStart();
+  Condition Ready(const Condition& containers_ready);
+  StatusResult Reject();
+  StatusResult Result();
+
+  const StatusInputs& in_;
+  const StatusOptions& options_;
+  const PodView& pod_;
+  const vimtypes::VmRecord* vm_ = nullptr;
+  const guestapi::GuestState* guest_ = nullptr;  // only while it speaks of this pod and of the current boot
+  bool settled_ = false;                         // the API's phase is terminal
+  bool ended_ = false;                           // nothing will be started any more
+  Situation situation_;
+  PodStatus status_;
+  StatusResult result_;
+};
+
+void Computer::ReadFacts() {
+  const VmSighting* chosen = ChooseVm(in_.vm);
+  vm_ = chosen == nullptr ? nullptr : chosen->vm;
+  settled_ = kubeapi::IsTerminal(pod_.phase());
+  const std::string_view announced = vm_ == nullptr ? std::string_view() : std::string_view(vm_->guest_key);
+  situation_.boot = CurrentBoot(announced, in_.guest);
+  if (in_.guest.known()) {
+    const guestapi::GuestState& state = *in_.guest.state;
+    const bool this_pod = state.pod_uid.empty() || state.pod_uid == pod_.uid();
+    if (this_pod && BootPrefix(state.boot_id) == situation_.boot) guest_ = &state;
+  }
+  // Absence and power state count only as seen in a whole inventory; a VM that can't be reached is not off.
+  const bool incomplete = std::any_of(in_.vm.vms.begin(), in_.vm.vms.end(),
+                                      [](const VmSighting& s) { return s.named && s.vm->incomplete; });
+  if (in_.vm.synced && !in_.vm.create_in_flight) {
+    situation_.vm_dead = vm_ == nullptr ? !incomplete : vm_->reachable() && vm_->power == PowerState::kOff;
+  }
+  const bool finished = guest_ != nullptr && guest_->finished;
+  ended_ = finished || (pod_.deleting() && situation_.vm_dead);
+  situation_.rebooted = Rebooted(pod_, announced, in_.guest);
+  situation_.now = in_.now;
+  situation_.clock_offset = in_.guest.clock_offset;
+
+  const bool never = pod_.restart_policy() == kubeapi::RestartPolicy::kNever;
+  const bool guest_ran = guest_ != nullptr && std::any_of(guest_->containers.begin(), guest_->containers.end(),
+                                                          [](const auto& c) { return !c.id.empty(); });
+  situation_.restarts = !never && !pod_.deleting() && !ended_ && !settled_;
+  const bool lost_for_good = never && (pod_.HasRun() || guest_ran) && (situation_.vm_dead || situation_.rebooted);
+  situation_.ended = !settled_ && (pod_.deleting() ? ended_ : !finished && lost_for_good);
+  situation_.keep_waiting = guest_ == nullptr && vm_ != nullptr && !situation_.vm_dead && in_.verdict.admitted();
+}
+
+void Computer::Containers() {
+  const bool has_init = !pod_.init_containers().empty();
+  const std::string_view creating = has_init ? "PodInitializing" : "ContainerCreating";
+  situation_.waiting_reason = situation_.init_waiting_reason = creating;
+  if (in_.verdict.kind == Verdict::Kind::kWait && !in_.verdict.reason.empty()) {
+    (has_init ? situation_.init_waiting_reason : situation_.waiting_reason) = in_.verdict.reason;
+    (has_init ? situation_.init_waiting_message : situation_.waiting_message) = in_.verdict.message;
+  }
+  status_.init.reserve(pod_.init_containers().size());
+  status_.main.reserve(pod_.containers().size());
+  status_.ephemeral.reserve(pod_.ephemeral_containers().size());
+  pod_.ForEachContainer([this](const ContainerView& c) {
+    const guestapi::ContainerState* says = nullptr;
+    if (guest_ != nullptr) {
+      for (const auto& g : guest_->containers) {
+        if (g.name == c.name()) says = &g;
+      }
+    }
+    auto& list = c.is_init() ? status_.init : c.kind() == ContainerView::Kind::kMain ? status_.main : status_.ephemeral;
+    list.push_back(Merge(c, pod_.ContainerStatus(c.kind(), c.name()), says, situation_, &result_.lost_containers));
+  });
+}
+
+void Computer::Phase() {
+  const PodPhase have = pod_.phase();
+  status_.reason = json::String(pod_.status(), "reason");
+  status_.message = json::String(pod_.status(), "message");
+  if (settled_) {
+    status_.phase = have;
+    return;
+  }
+  const bool deadline = guest_ != nullptr && guest_->deadline_exceeded && guest_->finished;
+  status_.phase = PhaseOf(pod_, status_, ended_);
+  if (deadline || (ended_ && !kubeapi::IsTerminal(status_.phase))) status_.phase = PodPhase::kFailed;
+  if (kubeapi::IsTerminal(status_.phase) && AnyRunning(status_)) {
+    // Something runs: the end is not told before it is there.
+    status_.phase = have == PodPhase::kPending || have == PodPhase::kUnknown ? PodPhase::kPending : PodPhase::kRunning;
+  } else if (deadline) {
+    status_.reason = "DeadlineExceeded";
+    status_.message = "Pod was active on the node longer than the specified deadline";
+  }
+}
+
+Condition Computer::ReadyToStart() {
+  Condition condition{.type = "PodReadyToStartContainers", .status = "False"};
+  if (situation_.vm_dead || kubeapi::IsTerminal(status_.phase)) return condition;
+  if (guest_ != nullptr && in_.guest.connected) {
+    condition.status = status_.pod_ip.empty() && pod_.pod_ip().empty() ? "False" : "True";
+  } else if (kubeapi::IsTrue(pod_.status(), condition.type)) {
+    condition.status = "True";  // until something says otherwise
+  }
+  return condition;
+}
+
+Condition Computer::Ready(const Condition& containers_ready) {
+  Condition ready =
+      kubeapi::ParseCondition(pod_.Condition("Ready") == nullptr ? json::Value() : *pod_.Condition("Ready"));
+  const std::string was = ready.status;
+  ready = ReadyCondition(pod_, containers_ready);
+  if (ready.status != "True") return ready;
+  auto not_ready = [&ready](std::string_view reason, std::string_view message) {
+    ready.status = "False";
+    ready.reason = reason;
+    ready.message = message;
+    return ready;
+  };
+  if (in_.vm.synced && vm_ != nullptr && !vm_->reachable()) {
+    return not_ready("VmUnreachable", absl::StrCat("vCenter can't tell the state of the pod's VM: ",
+                                                   vimtypes::ConnectionStateName(vm_->connection)));
+  }
+  if (in_.vm.synced && vm_ != nullptr && vm_->power == PowerState::kSuspended) {
+    return not_ready("VmSuspended", "The pod's VM is suspended");
+  }
+  if (in_.guest.connected && guest_ != nullptr) return ready;
+  if (in_.guest.disconnected_for >= options_.unreachable_after) {
+    return not_ready("GuestUnreachable", "The tether of the pod's VM has not answered for some time");
+  }
+  // Neither lost nor won by a short silence.
+  if (was != "True") {
+    const json::Value* have = pod_.Condition("Ready");
+    const std::string_view reason = json::String(have, "reason");
+    return not_ready(reason.empty() ? "GuestUnreachable" : reason, json::String(have, "message"));
+  }
+  result_.recompute_at = in_.now + (options_.unreachable_after - in_.guest.disconnected_for);
+  return ready;
+}
+
+void Computer::Conditions() {
+  const Condition containers_ready = ContainersReadyCondition(status_);
+  const Condition ready = Ready(containers_ready);
+  result_.ready = ready.status == "True";
+  status_.conditions = {ReadyToStart(), InitializedCondition(status_), ready, containers_ready};
+}
+
+// kubelet's rejectPod: phase, reason and message, and nothing about containers.
+StatusResult Computer::Reject() {
+  status_.phase = PodPhase::kFailed;
+  status_.reason = in_.verdict.reason;
+  status_.message = absl::StrCat("Pod was rejected: ", in_.verdict.message);
+  status_.observed_generation = json::Int(pod_.status(), "observedGeneration");
+  return Result();
+}
+
+StatusResult Computer::Result() {
+  status_.host_ip = in_.host_ip;
+  status_.start_time = kubeapi::FormatTime(in_.now);
+  if (pod_.qos_class().empty()) status_.qos_class = kubeapi::QosClass(pod_);
+  result_.phase = status_.phase;
+  result_.patch = PatchOf(pod_, status_, in_.now);
+  return std::move(result_);
+}
+
+StatusResult Computer::Run() {
+  ReadFacts();
+  if (settled_ && guest_ == nullptr && !pod_.HasRun()) {
+    // Rejected, or failed before anything ran: nothing is to be added.
+    result_.phase = pod_.phase();
+    if (!kubeapi::IsTrue(pod_.status(), "Ready")) return std::move(result_);
+  }
+  if (!settled_ && in_.verdict.kind == Verdict::Kind::kReject && vm_ == nullptr && guest_ == nullptr &&
+      !pod_.HasRun()) {
+    return Reject();
+  }
+  Containers();
+  if (!situation_.vm_dead || vm_ != nullptr) status_.pod_ip = settled_ ? std::string_view() : in_.pod_ip;
+  Phase();
+  const int64_t observed = json::Int(pod_.status(), "observedGeneration");
+  status_.observed_generation = std::max(observed, guest_ == nullptr ? int64_t{0} : guest_->generation);
+  Conditions();
+  return Result();
+}
+
+}  // namespace
+
+StatusResult ComputeStatus(const StatusInputs& in, const StatusOptions& options) { return Computer(in, options).Run(); }
+
+bool FinalStatusWritten(const PodView& pod) {
+  return kubeapi::IsTerminal(pod.phase()) && !pod.AnyRunning() && !kubeapi::IsTrue(pod.status(), "Ready");
+}
+
+bool ReadyToDelete(const PodView& pod, const VmFacts& vm) {
+  return pod.deleting() && FinalStatusWritten(pod) && vm.synced && !vm.create_in_flight && ChooseVm(vm) == nullptr &&
+         std::none_of(vm.vms.begin(), vm.vms.end(), [](const VmSighting& s) { return s.named && s.vm->incomplete; });
+}
+
+}  // namespace vck::podvm

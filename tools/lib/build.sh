@@ -1,5 +1,5 @@
 # Shared by tools/demo, tools/test and tools/bench: compiler, cache and build directories. Source it from the root of the tree.
-export CXX=${CXX:-clang++-19}
+export CXX=${CXX:-clang++-19} CXX_LD=${CXX_LD:-lld-19}
 if command -v ccache >/dev/null; then
   case $CXX in ccache*) ;; *) CXX="ccache $CXX" ;; esac
   export CCACHE_SLOPPINESS=pch_defines,time_macros

@@ -1,0 +1,120 @@
+"""A lab, kubectl and the checks that scenarios are made of."""
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+class Failure(AssertionError):
+    """What a scenario expected did not happen."""
+
+
+def run(command, timeout=120, check=True, stdin=None, env=None):
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, env=env)
+    if check and done.returncode != 0:
+        raise Failure(f"{' '.join(map(str, command))}: exit {done.returncode}: {done.stderr.strip()[-2000:]}")
+    return done.stdout
+
+
+def wait_for(what, condition, seconds=60):
+    """Returns condition()'s first true value; a Failure with what was seen last when there is none in time."""
+    end = time.monotonic() + seconds
+    last = None
+    while True:
+        try:
+            last = condition()
+            if last:
+                return last
+        except (Failure, subprocess.TimeoutExpired) as error:
+            last = error
+        if time.monotonic() > end:
+            raise Failure(f"{what}: not within {seconds} s; last: {str(last)[:1500]}")
+        time.sleep(0.25)
+
+
+class Lab:
+    def __init__(self, build, flags=(), up=()):
+        self.dir = tempfile.mkdtemp(prefix="vch-lab-")
+        self.build = str(pathlib.Path(build).resolve())
+        run([ROOT / "tools/lab", "up", self.dir, "--guests", "simulated", "--bin", self.build, *up, "--node", "vch1", "--",
+             "--orphan-interval", "2s", "--vcenter-relist", "1m", "-v", "2", *flags], timeout=300)
+        lines = run(["bash", "-c", f". {self.dir}/env; env -0"]).split("\0")
+        self.env = dict(line.split("=", 1) for line in lines if "=" in line)
+
+    def down(self):
+        run([ROOT / "tools/lab", "down", self.dir], timeout=60)
+        if os.path.isdir(self.dir) and os.listdir(self.dir):
+            raise Failure(f"the lab left {os.listdir(self.dir)}")
+
+    # ---- the lab's own commands ----
+    def lab(self, command, *args, check=True):
+        return run([ROOT / "tools/lab", command, self.dir, *args], check=check)
+
+    def vms(self):
+        return json.loads(self.lab("vms") or "[]") or []
+
+    def log(self, part="kubelet"):
+        return pathlib.Path(self.dir, "log", f"{part}.log").read_text(errors="replace")
+
+    def metric(self, name):
+        text = run(["curl", "-sf", "--max-time", "5", f"{self.env['KUBELET_METRICS']}"])
+        total = 0.0
+        for line in text.splitlines():
+            if line.startswith(name) and line[len(name)] in " {":
+                total += float(line.rsplit(" ", 1)[1])
+        return total
+
+    # ---- kubectl ----
+    def kubectl(self, *args, stdin=None, check=True, timeout=120):
+        return run(["kubectl", *args], stdin=stdin, check=check, timeout=timeout, env=self.env)
+
+    def get(self, *args):
+        return json.loads(self.kubectl("get", *args, "-o", "json"))
+
+    def pods(self, selector=None, ns="default"):
+        return self.get("pods", "-n", ns, *(["-l", selector] if selector else []))["items"]
+
+    def pod(self, name, ns="default"):
+        return self.get("pod", name, "-n", ns)
+
+    def apply(self, *objects):
+        self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+    def node_ready(self, name="vch1"):
+        return condition(self.get("node", name), "Ready") == "True"
+
+
+def condition(thing, kind):
+    for c in thing.get("status", {}).get("conditions", []):
+        if c["type"] == kind:
+            return c["status"]
+    return None
+
+
+def container(pod, index=0):
+    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
+    return statuses[index]
+
+
+def pod_spec(script=None, restart="Always", grace=2, **extra):
+    c = {"name": "main", "image": "busybox"}
+    if script is not None:
+        c["command"] = ["sh", "-c", script]
+    return {"nodeSelector": {"type": "virtual-kubelet"}, "restartPolicy": restart, "terminationGracePeriodSeconds": grace,
+            "tolerations": [{"operator": "Exists"}], "containers": [c], **extra}
+
+
+def make_pod(name, script=None, labels=None, ns="default", **spec):
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": ns, "labels": labels or {}},
+            "spec": pod_spec(script, **spec)}
+
+
+def make_deployment(name, replicas, script=None, **spec):
+    labels = {"app": name}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels},
+                     "template": {"metadata": {"labels": labels}, "spec": pod_spec(script, **spec)}}}

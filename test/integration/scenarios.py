@@ -1,0 +1,259 @@
+"""What a user, or a bad day, does to a node; each function is one test. They share a lab and leave no pods behind."""
+import json
+import time
+
+from harness import Failure, condition, container, make_deployment, make_pod, wait_for
+
+
+def expect(truth, message):
+    if not truth:
+        raise Failure(message)
+
+
+def ready_count(lab, selector):
+    return sum(condition(p, "Ready") == "True" and "deletionTimestamp" not in p["metadata"] for p in lab.pods(selector))
+
+
+def gone(lab, seconds=120):
+    wait_for("no pod is left", lambda: not lab.pods(), seconds)
+    wait_for("no VM is left", lambda: not lab.vms(), seconds)
+    lab.lab("leaks")
+
+
+def delete_all(lab, seconds=180):
+    lab.kubectl("delete", "deployment,job,pod", "--all", "--wait=false")
+    gone(lab, seconds)
+
+
+def node_registers(lab):
+    node = wait_for("the node is Ready", lambda: lab.node_ready() and lab.get("node", "vch1"), 60)
+    labels, status = node["metadata"]["labels"], node["status"]
+    expect(labels["type"] == "virtual-kubelet" and labels["kubernetes.io/os"] == "linux", f"labels: {labels}")
+    expect(any(t["key"] == "virtual-kubelet.io/provider" and t["effect"] == "NoSchedule" for t in node["spec"]["taints"]), "the taint")
+    expect(int(status["capacity"]["cpu"]) > 100, f"capacity of the cluster: {status['capacity']}")
+    expect(condition(node, "VCenterUnavailable") == "False", "vCenter's condition")
+    expect(node["status"]["nodeInfo"]["kubeletVersion"].startswith("v1."), "version")
+
+
+def one_pod_up_and_down(lab):
+    lab.apply(make_pod("one"))
+    pod = wait_for("the pod is Ready", lambda: condition(lab.pod("one"), "Ready") == "True" and lab.pod("one"))
+    vms = lab.vms()
+    expect(len(vms) == 1 and vms[0]["name"].startswith("default-one-"), f"one VM with the pod's name: {[v['name'] for v in vms]}")
+    status = pod["status"]
+    expect(status["phase"] == "Running" and status["podIP"].startswith("127."), f"status: {status}")
+    expect(container(pod)["containerID"].startswith("vch://") and container(pod)["started"], "container status")
+    expect(status.get("observedGeneration", pod["metadata"].get("generation")) == pod["metadata"].get("generation"), "observedGeneration")
+    lab.kubectl("delete", "pod", "one", timeout=60)
+    gone(lab, 30)
+
+
+def same_name_in_two_namespaces(lab):
+    lab.kubectl("create", "namespace", "other")
+    wait_for("its service account", lambda: lab.kubectl("get", "sa", "default", "-n", "other"), 30)
+    lab.apply(make_pod("twin"), make_pod("twin", ns="other"))
+    for ns in ("default", "other"):
+        wait_for(f"{ns}/twin is Ready", lambda ns=ns: condition(lab.pod("twin", ns), "Ready") == "True")
+    ips = {lab.pod("twin", ns)["status"]["podIP"] for ns in ("default", "other")}
+    expect(len(ips) == 2, f"two addresses: {ips}")
+    lab.kubectl("delete", "pod", "twin", "-n", "other")
+    expect(condition(lab.pod("twin"), "Ready") == "True", "the other twin lives on")
+    lab.kubectl("delete", "namespace", "other", "--wait=false")
+    delete_all(lab)
+
+
+def exit_codes_and_restarts(lab):
+    lab.apply(make_pod("fails", "sleep 1; exit 3", restart="Never"), make_pod("ends", "sleep 1; exit 0", restart="Never"),
+              make_pod("crashes", "sleep 1; exit 7"))
+    wait_for("fails is Failed", lambda: lab.pod("fails")["status"]["phase"] == "Failed")
+    wait_for("ends is Succeeded", lambda: lab.pod("ends")["status"]["phase"] == "Succeeded")
+    expect(container(lab.pod("fails"))["state"]["terminated"]["exitCode"] == 3, "exit code 3")
+    crashed = wait_for("crashes has restarted twice", lambda: container(lab.pod("crashes")).get("restartCount", 0) >= 2 and lab.pod("crashes"), 60)
+    expect(container(crashed)["lastState"]["terminated"]["exitCode"] == 7, "lastState has the exit code")
+    wait_for("CrashLoopBackOff", lambda: container(lab.pod("crashes"))["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff", 30)
+    expect(lab.pod("crashes")["status"]["phase"] == "Running", "a crashing pod's phase is Running")
+    wait_for("VMs of finished pods are off", lambda: sum(v["powerState"] == "poweredOn" for v in lab.vms()) == 1, 60)
+    delete_all(lab)
+
+
+def without_guests_nothing_becomes_ready(lab):
+    lab.lab("stop", "guests")
+    lab.apply(make_pod("alone"))
+    wait_for("its VM is on", lambda: any(v["powerState"] == "poweredOn" for v in lab.vms()))
+    time.sleep(5)
+    pod = lab.pod("alone")
+    expect(condition(pod, "Ready") != "True" and pod["status"]["phase"] == "Pending", f"nobody said that it runs: {pod['status']}")
+    lab.lab("start", "guests")
+    wait_for("it becomes Ready once a guest answers", lambda: condition(lab.pod("alone"), "Ready") == "True")
+    delete_all(lab)
+
+
+def forced_deletion_and_vanished_objects(lab):
+    lab.apply(make_pod("forced"), make_pod("vanished"))
+    wait_for("both are Ready", lambda: all(condition(p, "Ready") == "True" for p in lab.pods()) and len(lab.pods()) == 2)
+    lab.kubectl("delete", "pod", "forced", "--force", "--grace-period=0")
+    wait_for("one VM is left", lambda: len(lab.vms()) == 1, 60)
+    lab.lab("stop", "kubelet")
+    lab.kubectl("delete", "pod", "vanished", "--force", "--grace-period=0")
+    lab.lab("start", "kubelet")
+    gone(lab, 60)
+
+
+def kubelet_restart_changes_nothing(lab):
+    lab.apply(make_pod("calm"), make_pod("restarted", "sleep 1; exit 1"))
+    wait_for("calm is Ready", lambda: condition(lab.pod("calm"), "Ready") == "True")
+    wait_for("restarted has a count", lambda: container(lab.pod("restarted")).get("restartCount", 0) >= 1)
+    before, count = lab.pod("calm"), container(lab.pod("restarted"))["restartCount"]
+    lab.lab("kill", "kubelet")
+    lab.lab("start", "kubelet")
+    wait_for("the node is Ready", lab.node_ready)
+    time.sleep(3)
+    after = lab.pod("calm")
+    ready = [c for c in after["status"]["conditions"] if c["type"] == "Ready"][0]
+    was = [c for c in before["status"]["conditions"] if c["type"] == "Ready"][0]
+    expect(ready["lastTransitionTime"] == was["lastTransitionTime"], "a restart of the kubelet flipped Ready")
+    expect(container(after)["containerID"] == container(before)["containerID"], "the container is the same")
+    expect(after["status"]["podIP"] == before["status"]["podIP"], "the address is the same")
+    expect(container(lab.pod("restarted"))["restartCount"] >= count, "restart counts survive")
+    delete_all(lab)
+
+
+def node_is_recreated_with_what_people_set(lab):
+    lab.kubectl("label", "node", "vch1", "team=blue", "--overwrite")
+    lab.kubectl("taint", "node", "vch1", "mine=yes:NoSchedule", "--overwrite")
+    cidr = lab.get("node", "vch1")["spec"]["podCIDR"]
+    time.sleep(1)
+    lab.kubectl("delete", "node", "vch1")
+    node = wait_for("the node is back", lambda: lab.get("node", "vch1"), 10)
+    expect(node["metadata"]["labels"].get("team") == "blue", "people's label")
+    expect(any(t["key"] == "mine" for t in node["spec"]["taints"]), "people's taint")
+    expect(node["spec"]["podCIDR"] == cidr, "podCIDR")
+    lab.kubectl("taint", "node", "vch1", "mine-")
+    lab.kubectl("label", "node", "vch1", "team-")
+    lab.kubectl("taint", "node", "vch1", "virtual-kubelet.io/provider-")
+    time.sleep(2)
+    taints = lab.get("node", "vch1")["spec"].get("taints", [])
+    expect(not any(t["key"] == "virtual-kubelet.io/provider" for t in taints), "a taint that people removed stays away")
+    wait_for("the node is Ready", lab.node_ready)
+
+
+def vm_powered_off_by_hand(lab):
+    lab.apply(make_pod("always"), make_pod("never", restart="Never"))
+    wait_for("both are Ready", lambda: len(lab.pods()) == 2 and all(condition(p, "Ready") == "True" for p in lab.pods()))
+    for vm in lab.vms():
+        lab.lab("vm", "off", vm["name"])
+    wait_for("never is Failed", lambda: lab.pod("never")["status"]["phase"] == "Failed", 60)
+    term = container(lab.pod("never"))["state"]["terminated"]
+    expect(term["exitCode"] == 137 and term["reason"] == "ContainerStatusUnknown", f"what is said of a lost container: {term}")
+    pod = wait_for("always is Ready again", lambda: condition(lab.pod("always"), "Ready") == "True" and
+                   container(lab.pod("always"))["restartCount"] >= 1 and lab.pod("always"), 90)
+    expect(container(pod)["restartCount"] == 1, f"one restart is counted: {container(pod)}")
+    delete_all(lab)
+
+
+def vm_destroyed_by_hand(lab):
+    lab.apply(make_pod("always"))
+    wait_for("it is Ready", lambda: condition(lab.pod("always"), "Ready") == "True")
+    name = lab.vms()[0]["name"]
+    lab.lab("vm", "destroy", name, "--force")
+    pod = wait_for("it is Ready again in a new VM", lambda: condition(lab.pod("always"), "Ready") == "True" and
+                   container(lab.pod("always"))["restartCount"] == 1 and lab.pod("always"), 90)
+    expect(len(lab.vms()) == 1, "one VM")
+    expect(pod["status"]["phase"] == "Running", "phase")
+    delete_all(lab)
+
+
+def api_server_restarts(lab):
+    lab.apply(make_deployment("web", 10))
+    wait_for("10 are Ready", lambda: ready_count(lab, "app=web") == 10)
+    lab.lab("kill", "apiserver")
+    lab.lab("start", "apiserver")
+    wait_for("the API server answers", lambda: lab.kubectl("get", "--raw", "/readyz"), 60)
+    lab.kubectl("scale", "deployment", "web", "--replicas=12")
+    wait_for("12 are Ready", lambda: ready_count(lab, "app=web") == 12, 90)
+    delete_all(lab)
+
+
+def vcenter_outage(lab):
+    lab.apply(make_deployment("web", 5))
+    wait_for("5 are Ready", lambda: ready_count(lab, "app=web") == 5)
+    lab.lab("stop", "vcenter")
+    wait_for("the node says so", lambda: condition(lab.get("node", "vch1"), "VCenterUnavailable") == "True", 60)
+    expect(lab.node_ready(), "an outage of vCenter must not evict pods that run")
+    expect(ready_count(lab, "app=web") == 5, "pods stay Ready")
+    lab.kubectl("scale", "deployment", "web", "--replicas=8")
+    lab.kubectl("delete", "pod", lab.pods("app=web")[0]["metadata"]["name"], "--wait=false")
+    time.sleep(3)
+    lab.lab("start", "vcenter")
+    wait_for("8 are Ready afterwards", lambda: ready_count(lab, "app=web") == 8, 120)
+    wait_for("8 VMs", lambda: len(lab.vms()) == 8, 60)
+    delete_all(lab)
+
+
+def expired_sessions_and_transient_faults(lab):
+    lab.lab("fault", "sessions", "expire")
+    lab.lab("fault", "add", "--fault", "TaskInProgress", "--method", "Destroy_Task", "--count", "3")
+    lab.lab("fault", "add", "--fault", "SystemError", "--method", "CreateVM_Task", "--count", "2")
+    lab.lab("fault", "add", "--fault", "ConcurrentAccess", "--method", "PowerOnMultiVM_Task", "--count", "2")
+    lab.apply(make_deployment("web", 6))
+    wait_for("6 are Ready in spite of faults", lambda: ready_count(lab, "app=web") == 6, 90)
+    delete_all(lab)
+    lab.lab("fault", "clear")
+
+
+def two_hundred_up_and_down(lab):
+    lab.apply(make_deployment("many", 200))
+    wait_for("200 are Ready", lambda: ready_count(lab, "app=many") == 200, 240)
+    expect(len(lab.vms()) == 200, f"one VM a pod: {len(lab.vms())}")
+    ips = [p["status"]["podIP"] for p in lab.pods("app=many")]
+    expect(len(set(ips)) == 200, "no address is given twice")
+    delete_all(lab, 300)
+
+
+def two_hundred_with_ten_kills(lab):
+    lab.apply(make_deployment("many", 200))
+    for _ in range(5):
+        time.sleep(1.5)
+        lab.lab("kill", "kubelet")
+        lab.lab("start", "kubelet")
+    wait_for("200 are Ready after five kills", lambda: ready_count(lab, "app=many") == 200, 300)
+    expect(len(lab.vms()) == 200, f"none created twice: {len(lab.vms())}")
+    lab.kubectl("delete", "deployment", "many", "--wait=false")
+    for _ in range(5):
+        time.sleep(1.5)
+        lab.lab("kill", "kubelet")
+        lab.lab("start", "kubelet")
+    gone(lab, 300)
+
+
+def drains_at_sigterm(lab):
+    lab.lab("fault", "delay", "create=2s")
+    lab.apply(make_pod("slow"))
+    wait_for("it is being created", lambda: "Planned" in lab.log() and lab.pods(), 20)
+    time.sleep(1)
+    lab.lab("stop", "kubelet")
+    expect("Stopped" in lab.log(), "the kubelet said goodbye")
+    expect(len(lab.vms()) == 1, "what was in flight came to its end")
+    lab.lab("fault", "delay", "none")
+    lab.lab("start", "kubelet")
+    wait_for("it is Ready", lambda: condition(lab.pod("slow"), "Ready") == "True")
+    delete_all(lab)
+
+
+def events_and_describe(lab):
+    lab.apply(make_pod("told"))
+    wait_for("it is Ready", lambda: condition(lab.pod("told"), "Ready") == "True")
+    wait_for("an event about its VM", lambda: any(e["involvedObject"]["name"] == "told" and e["source"].get("component") == "kubelet"
+                                                 for e in lab.get("events")["items"]), 20)
+    delete_all(lab)
+
+
+def metrics_are_served(lab):
+    expect(lab.metric("workqueue_adds_total") > 0, "client-go's queue metrics")
+    expect(lab.metric("process_resident_memory_bytes") > 1e6, "process metrics")
+
+
+ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_codes_and_restarts, without_guests_nothing_becomes_ready,
+       forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, node_is_recreated_with_what_people_set,
+       vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, vcenter_outage, expired_sessions_and_transient_faults,
+       drains_at_sigterm, events_and_describe, two_hundred_up_and_down, two_hundred_with_ten_kills, metrics_are_served]

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -11,11 +12,12 @@ import (
 )
 
 const (
-	upUsage = "DIR [--guests simulated|none] [--task-delay create=200ms,power=100ms] [--bin BUILDDIR] [--node NAME [-- vch-kubelet flags]]"
+	upUsage = "DIR [--guests simulated|none] [--task-delay create=200ms,power=100ms] [--bin BUILDDIR] [--etcd FILE] [--node NAME [-- vch-kubelet flags]]"
 	upHelp  = `Brings up a lab in DIR and returns when everything answers.
     --guests      simulated (guest-sim plays every VM's guest, the default) or none (VMs have power, but no life)
     --task-delay  how long vCenter's tasks last: create, on, off, power (both and reset), reconfig, destroy, clone, all
     --bin         the build directory with vch-kubelet and guest-sim; default: $VCH_BIN, else build-demo or build
+    --etcd        another etcd program than the lab's own; without one newer than 3.4.30 the API server has no streaming lists
     --node        also runs vch-kubelet as the node NAME; what follows "--" is for it`
 )
 
@@ -44,6 +46,8 @@ func up(args []string) error {
 			options.TaskDelay, err = value()
 		case arg == "--bin":
 			options.Bin, err = value()
+		case arg == "--etcd":
+			options.Etcd, err = value()
 		case arg == "--node":
 			node, err = value()
 		case arg == "" || arg[0] == '-':
@@ -72,6 +76,14 @@ func up(args []string) error {
 	var err error
 	if options.Bin, err = buildDir(options.Bin); err != nil {
 		return err
+	}
+	if options.Etcd != "" {
+		if options.Etcd, err = exec.LookPath(options.Etcd); err != nil {
+			return err
+		}
+		if options.Etcd, err = filepath.Abs(options.Etcd); err != nil {
+			return err
+		}
 	}
 	begin := time.Now()
 	l, err := lab.Up(dir, os.Getenv("LAB_KUBERNETES"), options, node, flags, func(line string) { fmt.Fprintln(os.Stderr, "lab: "+line) })

@@ -13,6 +13,9 @@ import (
 // VCenterUser is who may log in to the lab's vCenter.
 const VCenterUser = "administrator@vsphere.local"
 
+// frontProxy is how the API server calls itself when it passes requests on to an extension.
+const frontProxy = "front-proxy-client"
+
 // What the lab's vCenter has, by the simulator's names.
 const (
 	vcenterDatacenter = "DC0"
@@ -54,6 +57,17 @@ func (l *Lab) writeFiles() error {
 		if _, _, err := ca.Issue(name, subject); err != nil {
 			return err
 		}
+	}
+	proxyDir := filepath.Join(dir, "front-proxy")
+	if err := os.Mkdir(proxyDir, 0o755); err != nil {
+		return err
+	}
+	proxyCA, err := pki.NewCA(proxyDir, "vch-lab-front-proxy")
+	if err != nil {
+		return err
+	}
+	if _, _, err := proxyCA.Issue("client", pki.Subject{User: frontProxy}); err != nil {
+		return err
 	}
 	key, err := pki.WriteKey(filepath.Join(dir, "service-account.key"))
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -90,9 +89,9 @@ func self(args ...string) ([]string, error) {
 }
 
 func etcdArgs(l *Lab) ([]string, error) {
-	bin, err := exec.LookPath("etcd")
-	if err != nil {
-		return nil, errors.New("there is no etcd on this machine; tools/setup installs it")
+	bin := l.Options.Etcd
+	if bin == "" {
+		bin = filepath.Join(l.KubeBin, "etcd")
 	}
 	client, peer := "http://"+l.address(portEtcd), "http://"+l.address(portEtcdPeer)
 	return []string{bin, "--name=lab", "--data-dir=" + l.path("etcd"),
@@ -114,6 +113,10 @@ func apiserverArgs(l *Lab) ([]string, error) {
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
 		"--service-account-issuer=https://kubernetes.default.svc", "--api-audiences=https://kubernetes.default.svc",
 		"--service-account-key-file=" + pki("service-account.pub"), "--service-account-signing-key-file=" + pki("service-account.key"),
+		"--requestheader-client-ca-file=" + pki("front-proxy/ca.crt"), "--requestheader-allowed-names=" + frontProxy,
+		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
+		"--proxy-client-cert-file=" + pki("front-proxy/client.crt"), "--proxy-client-key-file=" + pki("front-proxy/client.key"),
 		"--kubelet-certificate-authority=" + pki("ca.crt"),
 		"--kubelet-client-certificate=" + pki("kubelet-client.crt"), "--kubelet-client-key=" + pki("kubelet-client.key"),
 		"--kubelet-preferred-address-types=InternalIP",

@@ -21,6 +21,7 @@ type Options struct {
 	Guests    string // "simulated" or "none"
 	TaskDelay string // create=200ms,power=100ms
 	Bin       string // build directory of vch-kubelet and guest-sim, or empty
+	Etcd      string // another etcd than the lab's own, or empty
 }
 
 // Node is a vch-kubelet of the lab.

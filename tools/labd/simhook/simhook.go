@@ -30,8 +30,8 @@ var Active Hooks = none{}
 // ExpireSessions ends all sessions and their collectors. The overlay sets it; context is a *simulator.Context.
 var ExpireSessions func(context any)
 
-// Overlaid is true in a program that was built with the overlay.
-var Overlaid bool
+// HasSession tells whether id is the key of a session. The overlay sets it; context is a *simulator.Context.
+var HasSession func(context any, id string) bool
 
 type none struct{}
 

@@ -2,7 +2,6 @@ package vcenter
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -46,63 +45,6 @@ func (v *Server) onCall(ctx *simulator.Context, method *simulator.Method) (mo.Re
 		return nil, &types.NotAuthenticated{NoPermission: types.NoPermission{Object: &method.This, PrivilegeId: "System.View"}}
 	}
 	return nil, nil
-}
-
-// middleware counts requests that are not SOAP and ends REST sessions.
-func (v *Server) middleware(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasPrefix(r.URL.Path, "/sdk") && r.URL.Path != "/about" {
-			v.stats.request(r)
-			if !v.tokens.valid(r) {
-				w.WriteHeader(http.StatusUnauthorized)
-				return
-			}
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// expireSessions ends all SOAP and REST sessions.
-func (v *Server) expireSessions() {
-	if simhook.ExpireSessions != nil {
-		simhook.ExpireSessions(v.service.Context)
-	}
-	v.tokens.expire()
-}
-
-// tokens remembers the REST sessions that it has seen, because the simulator never ends one.
-type tokens struct {
-	mu      sync.Mutex
-	seen    map[string]bool
-	expired map[string]bool
-}
-
-func (t *tokens) valid(r *http.Request) bool {
-	token := r.Header.Get("vmware-api-session-id")
-	if token == "" {
-		if cookie, err := r.Cookie("vmware-api-session-id"); err == nil {
-			token = cookie.Value
-		}
-	}
-	if token == "" {
-		return true // a login, or for the simulator to refuse
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.seen == nil {
-		t.seen, t.expired = map[string]bool{}, map[string]bool{}
-	}
-	t.seen[token] = true
-	return !t.expired[token]
-}
-
-func (t *tokens) expire() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for token := range t.seen {
-		t.expired[token] = true
-	}
-	clear(t.seen)
 }
 
 func (v *Server) setStrict(change map[string]bool) (any, error) {

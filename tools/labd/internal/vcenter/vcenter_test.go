@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -559,6 +560,27 @@ func TestOutageKeepsInventory(t *testing.T) {
 	all, err := w.login().List()
 	if err != nil || len(all) != 1 || all[0].Name != "one" {
 		t.Errorf("after the outage: %v, %v", all, err)
+	}
+}
+
+func TestFilesNeedASession(t *testing.T) {
+	w := newWorld(t)
+	must(t, os.WriteFile(filepath.Join(w.config.DatastoreDir, "f"), []byte("text"), 0o644))
+	get := func() int {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodGet, "https://"+w.config.Address+"/folder/f?dcPath=DC0&dsName=LocalDS_0", nil)
+		must(t, err)
+		res, err := w.Client.Client.Client.Client.Client.Do(req) // the HTTP client, with the session's cookie
+		must(t, err)
+		res.Body.Close()
+		return res.StatusCode
+	}
+	if code := get(); code != http.StatusOK {
+		t.Errorf("with a session: %d", code)
+	}
+	w.server.expireSessions()
+	if code := get(); code != http.StatusUnauthorized {
+		t.Errorf("without a session: %d", code)
 	}
 }
 

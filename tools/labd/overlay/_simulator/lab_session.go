@@ -7,7 +7,10 @@ import (
 )
 
 func init() {
-	simhook.Overlaid = true
+	simhook.HasSession = func(context any, id string) bool {
+		_, ok := context.(*Context).sessionManager().getSession(id)
+		return ok
+	}
 	simhook.ExpireSessions = func(context any) {
 		m := context.(*Context).sessionManager()
 		sessionMutex.Lock()

@@ -1,0 +1,142 @@
+"""What tools/bench measures; run it through that."""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "test/integration"))
+import harness  # noqa: E402
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def memory_mib(pid, field):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+class Watcher(threading.Thread):
+    """When each pod was first seen, became Ready, and went, by this machine's clock."""
+
+    def __init__(self, lab):
+        super().__init__(daemon=True)
+        columns = "{.object.metadata.name} {.type} {.object.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}"
+        self.process = subprocess.Popen(["kubectl", "get", "pods", "-w", "--output-watch-events", "-o", f"jsonpath={columns}"],
+                                        stdout=subprocess.PIPE, text=True, env=lab.env)
+        self.seen, self.ready, self.gone = {}, {}, {}
+
+    def run(self):
+        for line in self.process.stdout:
+            now = time.monotonic()
+            words = line.split()
+            if len(words) < 2:
+                continue
+            self.seen.setdefault(words[0], now)
+            if words[1] == "DELETED":
+                self.gone[words[0]] = now
+            elif len(words) > 2 and words[2] == "True":
+                self.ready.setdefault(words[0], now)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+class Snapshot:
+    def __init__(self, lab, pid):
+        self.time = time.monotonic()
+        self.cpu = cpu_seconds(pid)
+        self.api = lab.metric("vch_kubelet_api_calls_total")
+        stats = json.loads(lab.lab("stats"))
+        self.soap = {k: v for k, v in (stats.get("soap") or {}).items()}
+        self.tasks = sum((stats.get("tasks") or {}).values())
+        self.vcenter_cpu = stats.get("vcenterCPUSeconds", stats.get("cpuSeconds", 0.0))
+
+
+def report(title, pods, a, b):
+    waits = b.soap.get("WaitForUpdatesEx", 0) - a.soap.get("WaitForUpdatesEx", 0)
+    calls = sum(b.soap.values()) - sum(a.soap.values()) - waits
+    seconds = b.time - a.time
+    print(f"{title}: {seconds:.1f} s, {pods / seconds:.1f} pods/s")
+    print(f"  kubelet CPU       {1000 * (b.cpu - a.cpu) / pods:8.2f} ms per pod ({b.cpu - a.cpu:.2f} s)")
+    print(f"  API calls         {(b.api - a.api) / pods:8.2f} per pod")
+    print(f"  vCenter calls     {calls / pods:8.2f} per pod, and {waits} WaitForUpdatesEx")
+    print(f"  vCenter tasks     {(b.tasks - a.tasks) / pods:8.2f} per pod")
+    print(f"  vCenter CPU       {1000 * (b.vcenter_cpu - a.vcenter_cpu) / pods:8.2f} ms per pod")
+    return calls
+
+
+def percentile(values, p):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * p / 100))] if values else float("nan")
+
+
+def main():
+    parser = argparse.ArgumentParser(usage="tools/bench [N] [--idle SECONDS] [--task-delay X] [--profile FILE] [-- FLAGS]")
+    parser.add_argument("--build", required=True)
+    parser.add_argument("pods", nargs="?", type=int, default=1000)
+    parser.add_argument("--idle", type=float, default=30)
+    parser.add_argument("--task-delay")
+    parser.add_argument("--profile", help="write a perf profile of the way up there (needs perf)")
+    argv, flags = sys.argv[1:], []
+    if "--" in argv:
+        flags = argv[argv.index("--") + 1:]
+        argv = argv[:argv.index("--")]
+    args = parser.parse_args(argv)
+    lab = harness.Lab(args.build, flags=["-v", "0", *flags], up=["--task-delay", args.task_delay] if args.task_delay else [])
+    watcher = None
+    try:
+        pid = int(lab.env["KUBELET_PID"])
+        harness.wait_for("the node is Ready", lab.node_ready, 60)
+        watcher = Watcher(lab)
+        watcher.start()
+        time.sleep(2)
+        print(f"{args.pods} pods; kubelet at rest: {memory_mib(pid, 'VmRSS'):.1f} MiB")
+        perf = None
+        if args.profile:
+            perf = subprocess.Popen(["perf", "record", "-q", "-g", "-p", str(pid), "-o", args.profile], stderr=subprocess.DEVNULL)
+        before = Snapshot(lab, pid)
+        lab.apply(harness.make_deployment("bench", args.pods))
+        limit = 120 + args.pods / 2
+        harness.wait_for("all pods Ready", lambda: len(watcher.ready) >= args.pods, limit)
+        up = Snapshot(lab, pid)
+        if perf:
+            perf.terminate()
+            perf.wait()
+        calls = report("up", args.pods, before, up)
+        waits = [watcher.ready[name] - watcher.seen[name] for name in watcher.ready]
+        print(f"  start latency     p50 {statistics.median(waits):.2f} s, p99 {percentile(waits, 99):.2f} s (created to Ready, all at once)")
+        print(f"  kubelet memory    {memory_mib(pid, 'VmRSS'):.1f} MiB now, {memory_mib(pid, 'VmHWM'):.1f} MiB peak")
+        time.sleep(5)
+        a = Snapshot(lab, pid)
+        time.sleep(args.idle)
+        b = Snapshot(lab, pid)
+        print(f"idle: {100 * (b.cpu - a.cpu) / (b.time - a.time):.2f} % of a core, {b.api - a.api:.0f} API calls, "
+              f"{sum(b.soap.values()) - sum(a.soap.values()):.0f} vCenter calls in {b.time - a.time:.0f} s")
+        lab.kubectl("delete", "deployment", "bench", "--wait=false")
+        harness.wait_for("all pods gone", lambda: len(watcher.gone) >= args.pods, limit)
+        harness.wait_for("all VMs gone", lambda: not lab.vms(), 60)
+        down = Snapshot(lab, pid)
+        calls += report("down", args.pods, b, down)
+        print(f"vCenter calls per pod lifetime, besides WaitForUpdatesEx: {calls / args.pods:.2f}")
+        print(f"kubelet memory: {memory_mib(pid, 'VmRSS'):.1f} MiB now, {memory_mib(pid, 'VmHWM'):.1f} MiB peak")
+    finally:
+        if watcher:
+            watcher.stop()
+        lab.down()
+
+
+main()

@@ -79,7 +79,8 @@ class Client {
 };
 
 // After `101 Switching Protocols` the bytes are the caller's: sends `request` (with its Upgrade fields) on `stream` and
-// returns the response; `leftover` gets what was read past it. Any other status is returned as it is.
+// returns the response; `leftover` gets what was read past it. Any other status is returned as it is. Host is the
+// stream's remote address unless the request names one. No deadline of its own.
 Task<StatusOr<Response>> Upgrade(Stream& stream, Request request, std::string* leftover);
 
 }  // namespace vck::http

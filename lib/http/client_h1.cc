@@ -306,6 +306,7 @@ Task<StatusOr<Response>> Upgrade(Stream& stream, Request request, std::string* l
   using internal::MessageParser;
   CO_RETURN_IF_ERROR(internal::CheckHead(request.method, request.target, request.headers));
   std::string head = absl::StrCat(request.method, " ", request.target, " HTTP/1.1\r\n");
+  if (!request.headers.Get("Host")) absl::StrAppend(&head, "Host: ", stream.remote_address(), "\r\n");
   internal::AppendFields(&head, request.headers);
   if (!request.body.empty()) absl::StrAppend(&head, "Content-Length: ", request.body.size(), "\r\n");
   absl::StrAppend(&head, "\r\n", request.body);

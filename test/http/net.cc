@@ -1,6 +1,23 @@
 #include "http/net.h"
 
+#include <malloc.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define VCK_SANITIZED_HEAP
+extern "C" size_t __sanitizer_get_current_allocated_bytes(void);  // NOLINT
+#endif
+#endif
+
 namespace vck::http::testing {
+
+double HeapKiB() {
+#ifdef VCK_SANITIZED_HEAP
+  return static_cast<double>(__sanitizer_get_current_allocated_bytes()) / 1024;
+#else
+  return static_cast<double>(mallinfo2().uordblks) / 1024;
+#endif
+}
 
 Net::Net() : clock_(context_.get_executor()), group_(context_.get_executor()) {}
 

@@ -26,6 +26,9 @@ class ScriptedServer;
 // What a scripted peer does with one connection; the number counts connections from 0.
 using Script = std::function<Task<>(Stream&, int)>;
 
+// What is allocated now, without the allocator's own overhead.
+double HeapKiB();
+
 // Owns the loop and all that runs on it, and ends it in the right order.
 class Net {
  public:

@@ -38,6 +38,13 @@ bool IsAlready(const Status& status, std::string_view state) {
   return vim::IsFault(status, "InvalidPowerState") && vim::ExistingPowerState(status) == state;
 }
 
+StatusOr<vim::ClusterPowerOnVmResult> PowerOnOutcome(const StatusOr<TaskResult>& result) {
+  if (!result.ok()) return result.status();
+  const auto* raw = std::get_if<vim::RawXml>(&result->result);
+  if (raw == nullptr) return vim::ClusterPowerOnVmResult();
+  return vim::FromRaw<vim::ClusterPowerOnVmResult>(*raw);
+}
+
 }  // namespace
 
 Calls::Calls(Executor executor, Clock& clock, Session& session, Inventory& inventory, CallsOptions options)
@@ -170,12 +177,7 @@ Task<> Calls::PowerOnTogether(MoRef datacenter, std::vector<std::shared_ptr<Join
     status.SetPayload(http::kMaybeSent, absl::Cord("1"));
     result = status;
   }
-  StatusOr<vim::ClusterPowerOnVmResult> outcome = result.status();
-  if (result.ok()) {
-    const auto* raw = std::get_if<vim::RawXml>(&result->result);
-    outcome = raw == nullptr ? StatusOr<vim::ClusterPowerOnVmResult>(vim::ClusterPowerOnVmResult())
-                             : vim::FromRaw<vim::ClusterPowerOnVmResult>(*raw);
-  }
+  StatusOr<vim::ClusterPowerOnVmResult> outcome = PowerOnOutcome(result);
   std::vector<MoRef> tasks(some.size());
   for (size_t i = 0; i < some.size(); ++i) {
     Joined& joined = *some[i];

@@ -1,6 +1,6 @@
 #include "kubeapi/conditions.h"
 
-#include "kubeapi/time.h"
+#include "kubeapi/timestamp.h"
 
 namespace vck::kubeapi {
 

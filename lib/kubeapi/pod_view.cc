@@ -2,7 +2,7 @@
 
 #include "kubeapi/conditions.h"
 #include "kubeapi/node_view.h"
-#include "kubeapi/time.h"
+#include "kubeapi/timestamp.h"
 
 namespace vck::kubeapi {
 namespace {

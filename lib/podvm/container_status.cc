@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kubeapi/time.h"
+#include "kubeapi/timestamp.h"
 #include "podvm/run_id.h"
 
 namespace vck::podvm {
@@ -127,9 +127,13 @@ Terminated Merger::Last(const guestapi::ContainerState& g, std::string_view id) 
                                : last.id == g.id ? std::string(id)
                                                  : FormatRunId(s_.boot, n, last.id)};
   // What the API said of it before stays: the guest's clock may have been set meanwhile.
+  if (status_.state == State::kRunning && status_.container_id == t.container_id && !status_.started_at.empty()) {
+    t.started_at = status_.started_at;
+  }
   const Terminated* known = nullptr;
-  if (status_.state == State::kTerminated && status_.terminated.container_id == t.container_id)
+  if (status_.state == State::kTerminated && status_.terminated.container_id == t.container_id) {
     known = &status_.terminated;
+  }
   if (status_.last && status_.last->container_id == t.container_id) known = &*status_.last;
   if (known != nullptr && known->exit_code == t.exit_code) {
     if (!known->started_at.empty()) t.started_at = known->started_at;

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kubeapi/resources.h"
-#include "kubeapi/time.h"
+#include "kubeapi/timestamp.h"
 #include "podvm/pod_status.h"
 #include "podvm/run_id.h"
 

@@ -1,4 +1,4 @@
-#include "kubeapi/time.h"
+#include "kubeapi/timestamp.h"
 
 #include <algorithm>
 #include <array>

@@ -43,7 +43,7 @@ std::string Encode(const BootConfig& config) {
   return json::Serialize(std::move(out));
 }
 
-StatusOr<BootConfig> DecodeBootConfig(std::string_view text) {
+StatusOr<BootConfig> DecodeBootConfig(std::string_view text, uint16_t default_port) {
   if (text.size() > kMaxConfigBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("it has ", text.size(), " bytes, and at most ", kMaxConfigBytes, " are allowed"));
@@ -59,7 +59,7 @@ StatusOr<BootConfig> DecodeBootConfig(std::string_view text) {
   in.Require("address", !out.address.empty());
   in.Read("gateway", &out.gateway);
   in.Read("dns", &out.dns);
-  int port = out.port;
+  int port = default_port;
   in.Read("port", &port, 1, 65535);
   out.port = static_cast<uint16_t>(port);
   in.Read("kubeletKeyHash", &out.kubelet_key_hash);

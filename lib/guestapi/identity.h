@@ -34,7 +34,7 @@ struct BootConfig {
 };
 std::string Encode(const BootConfig& config);
 // InvalidArgument names the field; more than kMaxConfigBytes, another version and a missing port or key are refused.
-StatusOr<BootConfig> DecodeBootConfig(std::string_view text);
+StatusOr<BootConfig> DecodeBootConfig(std::string_view text, uint16_t default_port = 10350);
 
 // What a guest publishes once it is up, before any container runs: "v1 <boot id> <key hash>".
 struct GuestAnnouncement {

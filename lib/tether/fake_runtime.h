@@ -1,0 +1,50 @@
+// A container runtime that only pretends: what a container does is scripted by its command (tether/script.h).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "async/clock.h"
+#include "tether/runtime.h"
+#include "tether/script.h"
+
+namespace vck::tether {
+
+// TERM ends a container with 143 unless it traps it, KILL with 137.
+class FakeRuntime : public Runtime {
+ public:
+  // A start takes `start_delay`.
+  FakeRuntime(Clock& clock, Sink sink, absl::Duration start_delay = absl::ZeroDuration());
+
+  void Start(const std::string& run_id, const guestapi::ContainerSpec& spec) override;
+  void Signal(const std::string& run_id, int signal) override;
+  [[nodiscard]] size_t running() const { return runs_.size(); }
+
+ private:
+  struct Run {
+    std::vector<Command> script;
+    size_t next = 0;
+    int status = 0;
+    bool has_started = false;
+    bool on_term = false;
+    bool ending = false;
+    std::string handler;
+    Clock::Timer timer;
+  };
+  using Runs = std::map<std::string, Run>;
+
+  void Begin(Runs::iterator run);
+  void Continue(Runs::iterator run);
+  void End(Runs::iterator run, int exit_code);
+  // Ends it from the loop, because events never come from within a call.
+  void EndSoon(Runs::iterator run, int exit_code);
+
+  Clock& clock_;
+  Sink sink_;
+  absl::Duration start_delay_;
+  Runs runs_;
+};
+
+}  // namespace vck::tether

@@ -1,0 +1,329 @@
+#include "tether/lifecycle.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tether/pod.h"
+
+namespace vck::tether {
+namespace {
+
+using guestapi::ContainerSpec;
+using guestapi::GuestSpec;
+using guestapi::RestartPolicy;
+using ::testing::HasSubstr;
+
+constexpr auto kAlways = RestartPolicy::kAlways;
+constexpr auto kOnFailure = RestartPolicy::kOnFailure;
+constexpr auto kNever = RestartPolicy::kNever;
+
+TEST(Lifecycle, RestartPolicyDecidesWhatAnExitMeans) {
+  struct Case {
+    RestartPolicy policy;
+    std::string script, view;
+    bool finished;
+  } cases[] = {
+      {kNever, "exit 0", "c=Completed(0)", true},
+      {kNever, "exit 3", "c=Error(3)", true},
+      {kOnFailure, "exit 0", "c=Completed(0)", true},
+      {kOnFailure, "exit 3", "c=CrashLoopBackOff*1", false},
+      {kAlways, "exit 0", "c=CrashLoopBackOff*1", false},
+      {kAlways, "exit 3", "c=CrashLoopBackOff*1", false},
+      {kAlways, "", "c=Running/ready", false},
+      {kNever, "sleep 2; false", "c=Running/ready", false},
+  };
+  for (const Case& c : cases) {
+    Pod pod(PodSpec(c.policy, {Container("c", c.script)}));
+    pod.Pass(absl::Seconds(1));
+    EXPECT_EQ(pod.View(), c.view) << c.script;
+    EXPECT_EQ(pod.finished(), c.finished) << c.script;
+  }
+}
+
+TEST(Lifecycle, APodIsFinishedWhenAllItsMainsAre) {
+  Pod pod(PodSpec(kOnFailure, {Container("a", "sleep 1"), Container("b", "sleep 5")}));
+  pod.Pass(absl::Seconds(2));
+  EXPECT_EQ(pod.View(), "a=Completed(0) b=Running/ready");
+  EXPECT_FALSE(pod.finished());
+  pod.Pass(absl::Seconds(4));
+  EXPECT_TRUE(pod.finished());
+}
+
+TEST(Lifecycle, BackOffIsTheKubelets) {
+  Pod pod(PodSpec(kAlways, {Container("c", "exit 1")}));
+  pod.Pass(absl::Minutes(25));
+  // At once, then 10 s after the end of each run, doubled to 300 s.
+  EXPECT_EQ(pod.TakeLog(), "c@0 c@0 c@10 c@30 c@70 c@150 c@310 c@610 c@910 c@1210");
+}
+
+TEST(Lifecycle, BackOffIsForgottenAfterTenMinutesWithoutARestart) {
+  Pod pod(PodSpec(kAlways, {Container("c", "sleep 601; exit 1")}));
+  pod.Pass(absl::Seconds(2000));
+  EXPECT_EQ(pod.TakeLog(), "c@0 c@601 c@1202 c@1803");
+  Pod quicker(PodSpec(kAlways, {Container("c", "sleep 599; exit 1")}));
+  quicker.Pass(absl::Seconds(2000));
+  EXPECT_EQ(quicker.TakeLog(), "c@0 c@599 c@1208 c@1827");
+}
+
+TEST(Lifecycle, BackOffShowsTheLastRunAndTheEndShowsItAgain) {
+  Pod pod(PodSpec(kAlways, {Container("c", "sleep 1; exit 7")}));
+  pod.Pass(absl::Seconds(4));
+  auto c = pod.State().containers[0];
+  EXPECT_EQ(c.phase, guestapi::ContainerState::Phase::kWaiting);
+  EXPECT_EQ(c.reason, "CrashLoopBackOff");
+  EXPECT_THAT(c.message, HasSubstr("back-off 10s restarting failed container=c pod=pod_default(uid)"));
+  EXPECT_EQ(c.restart_count, 1);
+  EXPECT_EQ(c.id, "run-2");
+  ASSERT_TRUE(c.last);
+  EXPECT_EQ(c.last->id, "run-2");
+  EXPECT_EQ(c.last->exit_code, 7);
+  EXPECT_EQ(c.last->finished_at - c.last->started_at, absl::Seconds(1));
+  pod.Stop(30);
+  EXPECT_TRUE(pod.finished());
+  c = pod.State().containers[0];
+  EXPECT_EQ(c.phase, guestapi::ContainerState::Phase::kTerminated);
+  EXPECT_EQ(c.exit_code, 7);
+  EXPECT_EQ(c.last->id, "run-1");
+}
+
+TEST(Lifecycle, ARunHasAnIdOfItsOwnAndRemembersTheOneBefore) {
+  Pod pod(PodSpec(kAlways, {Container("c", "sleep 3; exit 2")}));
+  pod.Pass(absl::Seconds(4));
+  auto c = pod.State().containers[0];
+  EXPECT_EQ(c.id, "run-2");
+  EXPECT_EQ(c.restart_count, 1);
+  EXPECT_EQ(c.last->id, "run-1");
+  EXPECT_EQ(c.last->exit_code, 2);
+  EXPECT_EQ(c.last->reason, "Error");
+}
+
+TEST(Lifecycle, InitContainersRunOneAfterAnother) {
+  Pod pod(PodSpec(kAlways, {Init("i1", "sleep 2"), Init("i2", "sleep 3"), Container("c", "")}));
+  pod.Pass(absl::Seconds(1));
+  EXPECT_EQ(pod.View(), "i1=Running/ready i2=PodInitializing c=PodInitializing");
+  pod.Pass(absl::Seconds(9));
+  EXPECT_EQ(pod.TakeLog(), "i1@0 i2@2 c@5");
+  EXPECT_EQ(pod.View(), "i1=Completed(0) i2=Completed(0) c=Running/ready");
+  EXPECT_TRUE(pod.State().containers[0].ready) << "an init container that has succeeded is ready";
+}
+
+TEST(Lifecycle, AFailedInitContainerIsRepeatedOrFailsThePod) {
+  Pod always(PodSpec(kAlways, {Init("i", "exit 1"), Container("c", "")}));
+  always.Pass(absl::Seconds(1));
+  EXPECT_EQ(always.View(), "i=CrashLoopBackOff*1 c=PodInitializing");
+  EXPECT_FALSE(always.finished());
+
+  Pod never(PodSpec(kNever, {Sidecar("s", ""), Init("i", "sleep 1; exit 4"), Container("c", "")}));
+  never.Pass(absl::Seconds(3));
+  EXPECT_EQ(never.View(), "s=Error(143) i=Error(4) c=PodInitializing");
+  EXPECT_TRUE(never.finished());
+  EXPECT_EQ(never.TakeLog(), "s@0 i@0 TERM:s@1");
+}
+
+TEST(Lifecycle, SidecarsStartInOrderAndOutliveTheMains) {
+  Pod pod(PodSpec(kNever, {Sidecar("s1", ""), Init("i", "sleep 1"), Sidecar("s2", "on-term sleep 3; sleep infinity"),
+                           Container("c", "sleep 5")}));
+  pod.Pass(absl::Seconds(20));
+  EXPECT_EQ(pod.TakeLog(), "s1@0 i@0 s2@1 c@1 TERM:s2@6 TERM:s1@9");
+  EXPECT_TRUE(pod.finished());
+}
+
+TEST(Lifecycle, SidecarsAreRestartedWhateverThePolicyAndHoldUpNothingOnceStarted) {
+  Pod pod(PodSpec(kNever, {Sidecar("s", "sleep 2; exit 1"), Init("i", "sleep 3"), Container("c", "sleep 20")}));
+  pod.Pass(absl::Seconds(15));
+  EXPECT_EQ(pod.TakeLog(), "s@0 i@0 s@2 c@3 s@14");
+  EXPECT_EQ(pod.State().containers[0].restart_count, 2);
+}
+
+TEST(Lifecycle, StopsMainsThenSidecarsInReverse) {
+  Pod pod(PodSpec(kAlways, {Sidecar("s1", ""), Sidecar("s2", "on-term sleep 2; sleep infinity"),
+                            Container("a", "on-term sleep 4; sleep infinity"), Container("b", "")}));
+  pod.Pass(absl::Seconds(10));
+  pod.TakeLog();
+  pod.Stop(30);
+  EXPECT_TRUE(pod.State().stopping);
+  pod.Pass(absl::Seconds(30));
+  EXPECT_EQ(pod.TakeLog(), "TERM:a@10 TERM:b@10 TERM:s2@14 TERM:s1@16");
+  EXPECT_TRUE(pod.finished());
+  EXPECT_EQ(pod.View(), "s1=Error(143) s2=Completed(0) a=Completed(0) b=Error(143)") << "nothing is restarted";
+}
+
+TEST(Lifecycle, KillsWhatIgnoresTheGrace) {
+  Pod pod(
+      PodSpec(kAlways, {Sidecar("s", "ignore-term; sleep infinity"), Container("c", "trap '' TERM; sleep infinity")}));
+  pod.Pass(absl::Seconds(1));
+  pod.TakeLog();
+  pod.Stop(5);
+  pod.Pass(absl::Seconds(20));
+  // The sidecar gets its two seconds although the grace is over.
+  EXPECT_EQ(pod.TakeLog(), "TERM:c@1 KILL:c@6 TERM:s@6 KILL:s@8");
+  EXPECT_EQ(pod.View(), "s=Error(137) c=Error(137)");
+  EXPECT_TRUE(pod.finished());
+}
+
+TEST(Lifecycle, ALaterStopMayOnlyShortenTheGrace) {
+  struct Case {
+    int64_t first, second;
+    std::string log;
+  } cases[] = {
+      {30, 5, "TERM:c@1 KILL:c@8"},
+      {5, 30, "TERM:c@1 KILL:c@6"},
+      {30, 0, "TERM:c@1 KILL:c@3"},
+      {0, 30, "KILL:c@1"},
+  };
+  for (const Case& c : cases) {
+    Pod pod(PodSpec(kAlways, {Container("c", "ignore-term; sleep infinity")}));
+    pod.Pass(absl::Seconds(1));
+    pod.TakeLog();
+    pod.Stop(c.first);
+    pod.Pass(absl::Seconds(2));
+    pod.Stop(c.second);
+    pod.Pass(absl::Seconds(60));
+    EXPECT_EQ(pod.TakeLog(), c.log) << c.first << " then " << c.second;
+    EXPECT_TRUE(pod.finished());
+  }
+}
+
+TEST(Lifecycle, GraceZeroSparesNobody) {
+  Pod pod(PodSpec(kAlways, {Sidecar("s", ""), Container("c", "")}));
+  pod.Pass(absl::Seconds(1));
+  pod.TakeLog();
+  pod.Stop(0);
+  pod.Pass(absl::ZeroDuration());
+  EXPECT_EQ(pod.TakeLog(), "KILL:c@1 KILL:s@1");
+  EXPECT_TRUE(pod.finished());
+}
+
+TEST(Lifecycle, StopBeforeAndDuringStart) {
+  Pod nothing;
+  nothing.Stop(30);
+  EXPECT_TRUE(nothing.finished()) << "a guest without a spec has nothing to stop";
+  nothing.Apply(PodSpec(kAlways, {Container("c", "")}));
+  nothing.Pass(absl::Seconds(1));
+  EXPECT_EQ(nothing.TakeLog(), "");
+  EXPECT_EQ(nothing.State().spec_revision, 1);
+
+  Pod starting(PodSpec(kAlways, {Init("i", ""), Container("c", "")}));
+  starting.Stop(30);
+  starting.Pass(absl::Seconds(1));
+  EXPECT_TRUE(starting.finished());
+  EXPECT_EQ(starting.View(), "i=Error(143) c=PodInitializing");
+}
+
+TEST(Lifecycle, ActiveDeadlineStopsThePodForGood) {
+  GuestSpec spec = PodSpec(kAlways, {Container("c", "ignore-term; sleep infinity")});
+  spec.active_deadline_seconds = 10;
+  spec.grace_seconds = 3;
+  Pod pod(spec);
+  pod.Pass(absl::Seconds(11));
+  EXPECT_TRUE(pod.State().deadline_exceeded);
+  EXPECT_FALSE(pod.finished());
+  pod.Pass(absl::Seconds(10));
+  EXPECT_EQ(pod.TakeLog(), "c@0 TERM:c@10 KILL:c@13");
+  EXPECT_TRUE(pod.finished());
+  EXPECT_FALSE(pod.State().stopping) << "nobody asked for it";
+}
+
+TEST(Lifecycle, AShorterDeadlineOfALaterSpecCountsFromTheBeginning) {
+  GuestSpec spec = PodSpec(kAlways, {Container("c", "")});
+  Pod pod(spec);
+  pod.Pass(absl::Seconds(8));
+  spec.active_deadline_seconds = 5;
+  spec.revision = 2;
+  pod.Apply(spec);
+  EXPECT_TRUE(pod.State().deadline_exceeded);
+}
+
+TEST(Lifecycle, ADeadlineAfterTheEndChangesNothing) {
+  GuestSpec spec = PodSpec(kNever, {Container("c", "exit 0")});
+  spec.active_deadline_seconds = 10;
+  Pod pod(spec);
+  pod.Pass(absl::Seconds(30));
+  EXPECT_TRUE(pod.finished());
+  EXPECT_FALSE(pod.State().deadline_exceeded);
+}
+
+TEST(Lifecycle, OnlyNewerSpecsOfTheSamePodCount) {
+  GuestSpec spec = PodSpec(kAlways, {Container("c", "")});
+  spec.revision = 5;
+  Pod pod(spec);
+  spec.revision = 4;
+  spec.generation = 9;
+  pod.Apply(spec);
+  EXPECT_EQ(pod.State().spec_revision, 5);
+  EXPECT_EQ(pod.State().generation, 1);
+  spec.revision = 6;
+  spec.pod_uid = "another";
+  pod.Apply(spec);
+  EXPECT_EQ(pod.State().spec_revision, 5);
+  spec.pod_uid = "uid";
+  pod.Apply(spec);
+  EXPECT_EQ(pod.State().generation, 9);
+  pod.Pass(absl::Seconds(1));
+  EXPECT_EQ(pod.TakeLog(), "c@0") << "a new revision restarts nothing";
+}
+
+TEST(Lifecycle, EphemeralContainersRunOnceAndEndWithThePod) {
+  GuestSpec spec = PodSpec(kNever, {Container("c", "sleep 10")});
+  Pod pod(spec);
+  pod.Pass(absl::Seconds(1));
+  spec.containers.push_back(Container("debug", "", ContainerSpec::Kind::kEphemeral));
+  spec.containers.push_back(Container("short", "exit 1", ContainerSpec::Kind::kEphemeral));
+  spec.revision = 2;
+  pod.Apply(spec);
+  pod.Pass(absl::Seconds(1));
+  EXPECT_EQ(pod.View(), "c=Running/ready debug=Running/ready short=Error(1)");
+  pod.Pass(absl::Seconds(20));
+  EXPECT_EQ(pod.TakeLog(), "c@0 debug@1 short@1 TERM:debug@10");
+  EXPECT_TRUE(pod.finished());
+}
+
+TEST(Lifecycle, ProbesHoldBackReadyAndStarted) {
+  GuestSpec spec = PodSpec(kAlways, {Container("r", ""), Container("s", "")});
+  spec.containers[0].has_readiness_probe = true;
+  spec.containers[1].has_startup_probe = true;
+  Pod pod(spec);
+  pod.Pass(absl::Seconds(1));
+  EXPECT_EQ(pod.View(), "r=Running/started s=Running");
+}
+
+TEST(Lifecycle, AStartThatFailsIsRepeatedAndSaysWhy) {
+  std::vector<std::string> ids;
+  Lifecycle machine("b", [&] { return ids.emplace_back(absl::StrCat("r", ids.size())); });
+  auto at = [](int s) { return Stamp{Instant{absl::Seconds(s)}, absl::FromUnixSeconds(s)}; };
+  auto spec = std::make_shared<GuestSpec>(PodSpec(kNever, {Container("c", "")}));
+  machine.Step(Apply{spec}, at(0));
+  EXPECT_EQ(machine.Step(StartFailed{"r0", "CreateContainerError", "no such user"}, at(0)).size(), 1) << "at once";
+  EXPECT_TRUE(machine.Step(StartFailed{"r1", "CreateContainerError", "no such user"}, at(1)).empty());
+  auto c = machine.Snapshot(at(1)).containers[0];
+  EXPECT_EQ(c.reason, "CreateContainerError");
+  EXPECT_EQ(c.message, "no such user");
+  EXPECT_EQ(machine.deadline(), at(11).mono);
+  EXPECT_EQ(machine.Step(Tick{}, at(11)).size(), 1);
+  machine.Step(Started{"r2"}, at(11));
+  EXPECT_EQ(machine.Snapshot(at(11)).containers[0].restart_count, 0) << "nothing had run before";
+  EXPECT_FALSE(machine.finished());
+}
+
+TEST(Lifecycle, EventsOfRunsThatAreOverChangeNothing) {
+  Pod pod(PodSpec(kAlways, {Container("c", "")}));
+  pod.Pass(absl::Seconds(1));
+  int64_t before = pod.lifecycle().sequence();
+  pod.Step(Exited{"run-77", 1});
+  pod.Step(Started{"run-1"});
+  pod.Step(StartFailed{"run-1", "x", "y"});
+  pod.Step(Tick{});
+  EXPECT_EQ(pod.lifecycle().sequence(), before);
+  EXPECT_EQ(pod.View(), "c=Running/ready");
+}
+
+TEST(Lifecycle, SequenceGrowsWithWhatCanBeSeen) {
+  Pod pod;
+  EXPECT_EQ(pod.State().sequence, 1);
+  pod.Apply(PodSpec(kNever, {Container("c", "exit 0")}));
+  EXPECT_EQ(pod.State().sequence, 2);
+  pod.Pass(absl::Seconds(1));
+  EXPECT_EQ(pod.State().sequence, 4) << "started, ended";
+}
+
+}  // namespace
+}  // namespace vck::tether

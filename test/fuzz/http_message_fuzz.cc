@@ -13,7 +13,6 @@ using vck::http::internal::MessageParser;
 
 struct Result {
   bool error = false;
-  bool done = false;
   int status = 0;
   std::string method, target, body, fields;
   bool operator==(const Result&) const = default;
@@ -39,10 +38,10 @@ Result Parse(MessageParser::Kind kind, std::string_view data, size_t piece) {
     }
     result.body += parser.TakeBody();
   }
-  // Where in a bad message the error is noticed may differ; that it is one may not.
-  if (result.error) return {.error = true};
   if (!parser.done()) (void)parser.Eof();
-  result.done = parser.done();
+  // How early a bad message is noticed may differ, so that it is an error or still incomplete; that it is no message
+  // may not.
+  if (result.error || !parser.done()) return {.error = true};
   result.status = parser.status();
   for (const auto& [name, value] : parser.headers().fields()) result.fields += name + ":" + value + "\n";
   result.method = parser.TakeMethod();

@@ -65,6 +65,20 @@ TEST_F(ServerTest, RequestInAnyPieces) {
   }
 }
 
+TEST_F(ServerTest, EmptyChunkedBodyByteByByte) {
+  auto& server = net_.Serve({}, Echo);
+  auto stream = Connect(server);
+  auto exchange = [](Stream* s) -> Task<std::string> {
+    for (char c :
+         std::string_view("PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n")) {
+      (void)co_await s->Write(std::string_view(&c, 1));
+      for (int i = 0; i < 4; ++i) co_await Yield();
+    }
+    co_return co_await ReadUntil(*s, "PUT / \n");
+  };
+  EXPECT_TRUE(net_.Run(exchange(stream.get())).starts_with("HTTP/1.1 200 OK"));
+}
+
 TEST_F(ServerTest, RefusesBadRequests) {
   auto& server = net_.Serve({.max_header_bytes = 1000, .max_body_bytes = 10}, Echo);
   EXPECT_TRUE(Raw(server, "nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));

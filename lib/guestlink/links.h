@@ -17,8 +17,8 @@ namespace vck::guestlink {
 
 // What the link layer needs to know of a VM to talk to its tether.
 struct Endpoint {
-  std::string vm;               // moid: a new VM is a new endpoint
-  std::string address;          // IP, without prefix length
+  std::string vm;       // moid: a new VM is a new endpoint
+  std::string address;  // IP, without prefix length
   uint16_t port = 10350;
   guestapi::GuestAnnouncement guest;  // from guestinfo
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
@@ -26,23 +26,24 @@ struct Endpoint {
 
 // The newest snapshot of a pod's guest, and whether the channel is up.
 struct LinkState {
-  guestapi::GuestState guest;         // the last one, also while disconnected; sequence 0: none yet
+  guestapi::GuestState guest;  // the last one, also while disconnected; sequence 0: none yet
   bool connected = false;
-  Instant since;                      // connected or disconnected since
-  absl::Duration clock_offset;        // kubelet's wall time minus guest's, when the snapshot came
-  std::string error;                  // of the last failed attempt; "" while connected
+  Instant since;                // connected or disconnected since
+  absl::Duration clock_offset;  // kubelet's wall time minus guest's, when the snapshot came
+  std::string error;            // of the last failed attempt; "" while connected
 };
 
 struct Options {
-  std::string key_pem;                // the VCH's key; it signs the tethers' certificates
+  std::string key_pem;  // the VCH's key; it signs the tethers' certificates
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration keepalive = absl::Seconds(15);
-  int max_handshakes = 32;            // at the same time
+  int max_handshakes = 32;  // at the same time
 };
 
 class Links {
  public:
-  static StatusOr<std::unique_ptr<Links>> Create(Executor executor, Clock& clock, metrics::Registry& registry, Options options);
+  static StatusOr<std::unique_ptr<Links>> Create(Executor executor, Clock& clock, metrics::Registry& registry,
+                                                 Options options);
   virtual ~Links() = default;
 
   // The wish: keep a channel to this guest. Changing an endpoint reconnects; the same one again changes nothing.

@@ -128,7 +128,7 @@ Inventory::Inventory(Clock& clock, Session& session, InventoryOptions options)
       options_(std::move(options)),
       keys_{.pod = options_.pod_key, .guest = options_.guest_key},
       last_round_(clock.Now() - options_.round) {
-  session_.OnLogin([this] {
+  login_ = session_.OnLogin([this] {
     // A poll on the old session may never be answered.
     if (epoch_ != 0 && session_.epoch() != epoch_) RequestRelist();
   });

@@ -106,6 +106,7 @@ class Inventory {
   Session& session_;
   InventoryOptions options_;
   RecordKeys keys_;
+  Session::Subscription login_;
   flow::Store<std::string, vim::VmRecord> vms_;
   Capacity capacity_;
   std::vector<std::function<void(const Capacity&)>> capacity_callbacks_;

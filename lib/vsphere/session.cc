@@ -212,7 +212,10 @@ Task<Status> Session::Login() {
   if (status.ok()) {
     logged_in_ = true;
     ++epoch_;
-    for (const auto& fn : login_callbacks_) fn();
+    std::erase_if(login_callbacks_, [](const auto& weak) { return weak.expired(); });
+    for (const auto& weak : login_callbacks_) {
+      if (auto fn = weak.lock()) (*fn)();
+    }
     reconnect_.Reset();
     refused_.Reset();
     SetHealth(Health::State::kOk, absl::OkStatus());

@@ -98,8 +98,13 @@ class Session {
   // `fn` is called after each change of health().state.
   void OnHealth(std::function<void(const Health&)> fn) { health_callbacks_.push_back(std::move(fn)); }
 
-  // `fn` is called after each login: epoch() has changed.
-  void OnLogin(std::function<void()> fn) { login_callbacks_.push_back(std::move(fn)); }
+  // `fn` is called after each login (epoch() has changed) while the returned handle lives.
+  using Subscription = std::shared_ptr<std::function<void()>>;
+  [[nodiscard]] Subscription OnLogin(std::function<void()> fn) {
+    auto subscription = std::make_shared<std::function<void()>>(std::move(fn));
+    login_callbacks_.push_back(subscription);
+    return subscription;
+  }
 
   [[nodiscard]] http::Client& client() { return *client_; }
   // The Cookie header of requests beside SOAP (/folder); empty without a session.
@@ -138,7 +143,7 @@ class Session {
   Instant last_sent_;
   Health health_;
   std::vector<std::function<void(const Health&)>> health_callbacks_;
-  std::vector<std::function<void()>> login_callbacks_;
+  std::vector<std::weak_ptr<std::function<void()>>> login_callbacks_;
   Stats stats_;
 };
 

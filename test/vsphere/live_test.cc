@@ -1,0 +1,270 @@
+// Against a vCenter that is really there (tools/lab up; . DIR/env). Skipped where VCENTER_URL is not set.
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include <boost/asio/co_spawn.hpp>
+#include <sys/resource.h>
+
+#include "async/task_group.h"
+#include "base/digest.h"
+#include "gtest/gtest.h"
+#include "vimtypes/vm_spec.h"
+#include "vsphere/calls.h"
+
+namespace vck::vsphere {
+namespace {
+
+std::string Env(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+double CpuSeconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+#define LIVE_OK(expr)                                   \
+  do {                                                  \
+    Status live_status = vck::internal::AsStatus(expr); \
+    EXPECT_TRUE(live_status.ok()) << live_status;       \
+    if (!live_status.ok()) co_return;                   \
+  } while (false)
+#define LIVE_ASSIGN(lhs, expr)                                                           \
+  auto VCK_CONCAT(live_, __LINE__) = (expr);                                             \
+  EXPECT_TRUE(VCK_CONCAT(live_, __LINE__).ok()) << VCK_CONCAT(live_, __LINE__).status(); \
+  if (!VCK_CONCAT(live_, __LINE__).ok()) co_return;                                      \
+  lhs = *std::move(VCK_CONCAT(live_, __LINE__))
+
+class LiveTest : public ::testing::Test {
+ public:
+  void SetUp() override {
+    if (Env("VCENTER_URL").empty()) GTEST_SKIP() << "no VCENTER_URL";
+    http::ClientOptions client;
+    StatusOr<http::Url> url = http::ParseUrl(Env("VCENTER_URL"));
+    ASSERT_TRUE(url.ok()) << url.status();
+    client.origin = *url;
+    std::stringstream ca;
+    ca << std::ifstream(Env("VCENTER_CA")).rdbuf();
+    if (url->scheme == "https") {
+      auto tls = http::TlsContext::Client({.ca_pem = ca.str()});
+      ASSERT_TRUE(tls.ok()) << tls.status();
+      client.tls = *tls;
+    }
+    client.http2 = false;
+    client.max_connections = 40;
+    client_ = http::Client::Create(context_.get_executor(), clock_, client);
+    SessionOptions session;
+    session.credentials = [] { return Credentials{Env("VCENTER_USER"), Env("VCENTER_PASSWORD")}; };
+    session_ = std::make_unique<Session>(clock_, client_, std::move(session));
+  }
+
+  // Runs a test's body with session, inventory and calls around it.
+  void Live(Task<> (LiveTest::*body)()) {
+    if (session_ == nullptr) return;
+    bool done = false;
+    asio::co_spawn(context_, Around(body), [&done](std::exception_ptr e) {
+      done = true;
+      if (e) std::rethrow_exception(e);
+    });
+    context_.run();
+    EXPECT_TRUE(done);
+  }
+
+  Task<> Around(Task<> (LiveTest::*body)()) {
+    Status status = co_await Prepare();
+    EXPECT_TRUE(status.ok()) << status;
+    if (status.ok()) {
+      TaskGroup group(context_.get_executor());
+      group.Spawn("session", session_->Run());
+      group.Spawn("inventory", inventory_->Run());
+      co_await inventory_->vms().WaitSynced();
+      co_await (this->*body)();
+      std::vector<MoRef> left;
+      for (const auto& [id, vm] : inventory_->vms().items()) left.push_back(vm->vm);
+      for (const MoRef& vm : left) {
+        (void)co_await calls_->PowerOff(vm);
+        (void)co_await calls_->Destroy(vm);
+      }
+      Status destroyed = co_await calls_->Destroy(folder_);
+      EXPECT_TRUE(destroyed.ok()) << destroyed;
+      destroyed = co_await calls_->Destroy(pool_);
+      EXPECT_TRUE(destroyed.ok()) << destroyed;
+      co_await calls_->Drain(clock_.Now() + absl::Seconds(30));
+      group.Cancel();
+      (void)co_await group.Join();
+      co_await session_->Logout();
+    }
+    co_await client_->Close();
+  }
+
+  Task<Status> Prepare() {
+    std::string dc = "/" + Env("VCENTER_DATACENTER");
+    std::string name = "live-" + RandomHex(4);
+    // An inventory for the look-ups' sake: it is not run.
+    Inventory none(clock_, *session_, {});
+    Calls calls(context_.get_executor(), clock_, *session_, none, {});
+    CO_ASSIGN_OR_RETURN(datacenter_, co_await calls.FindByInventoryPath(dc));
+    CO_ASSIGN_OR_RETURN(MoRef vms, co_await calls.FindByInventoryPath(dc + "/vm"));
+    CO_ASSIGN_OR_RETURN(cluster_, co_await calls.FindByInventoryPath(dc + "/host/" + Env("VCENTER_CLUSTER")));
+    CO_ASSIGN_OR_RETURN(datastore_, co_await calls.FindByInventoryPath(dc + "/datastore/" + Env("VCENTER_DATASTORE")));
+    CO_ASSIGN_OR_RETURN(folder_, co_await calls.CreateFolder(vms, name));
+    CO_ASSIGN_OR_RETURN(MoRef root, co_await calls.FindChild(cluster_, "Resources"));
+    vim::ResourceAllocationInfo all{.reservation = 0,
+                                    .expandableReservation = true,
+                                    .limit = -1,
+                                    .shares = vim::SharesInfo{.shares = 0, .level = "normal"}};
+    CO_ASSIGN_OR_RETURN(pool_,
+                        co_await calls.CreateResourcePool(root, name, {.cpuAllocation = all, .memoryAllocation = all}));
+    co_await calls.Drain(clock_.Now());
+    InventoryOptions options;
+    options.folder = folder_;
+    options.compute_resource = cluster_;
+    options.resource_pool = pool_;
+    options.datastores = {datastore_};
+    inventory_ = std::make_unique<Inventory>(clock_, *session_, options);
+    calls_ = std::make_unique<Calls>(context_.get_executor(), clock_, *session_, *inventory_, CallsOptions{});
+    co_return absl::OkStatus();
+  }
+
+  vim::VirtualMachineConfigSpec Spec(const std::string& name) {
+    vim::VmSpec spec;
+    spec.name = name;
+    spec.datastore = Env("VCENTER_DATASTORE");
+    spec.memory_mb = 127;
+    spec.disks = {{.new_bytes = 1 << 20}};
+    spec.network = vim::StandardNetwork{.name = "VM Network"};
+    spec.extra_config = {{"vch.pod", "v1 name=" + name}, {"guestinfo.vch.guest", "-"}};
+    return vim::BuildConfigSpec(spec).value();
+  }
+  Task<bool> Eventually(std::function<bool()> holds) {
+    for (int i = 0; i < 100 && !holds(); ++i) co_await clock_.Sleep(absl::Milliseconds(50));
+    co_return holds();
+  }
+  std::shared_ptr<const vim::VmRecord> Record(const MoRef& vm) { return inventory_->vms().Get(vm.value); }
+
+  Task<> OneVm();
+  Task<> SessionLoss();
+  Task<> Many();
+  Task<Status> UpAndDown(std::string name);
+
+  asio::io_context context_;
+  RealClock clock_{context_.get_executor()};
+  std::shared_ptr<http::Client> client_;
+  std::unique_ptr<Session> session_;
+  std::unique_ptr<Inventory> inventory_;
+  std::unique_ptr<Calls> calls_;
+  MoRef datacenter_, cluster_, datastore_, folder_, pool_;
+};
+
+Task<> LiveTest::OneVm() {
+  EXPECT_GT(inventory_->capacity().effective_cpu_mhz, 0);
+  EXPECT_GT(inventory_->capacity().effective_memory_mb, 0);
+  EXPECT_GT(inventory_->capacity().datastores.at(datastore_.value).free_bytes, 0);
+  EXPECT_GT(inventory_->capacity().UsableCpuMhz(), 0);
+
+  LIVE_ASSIGN(MoRef vm, co_await calls_->CreateVm(folder_, Spec("a-b-1"), pool_));
+  EXPECT_TRUE(co_await Eventually([&] { return Record(vm) != nullptr; }));
+  if (Record(vm) == nullptr) co_return;
+  EXPECT_EQ(Record(vm)->name, "a-b-1");
+  EXPECT_EQ(Record(vm)->pod_key, "v1 name=a-b-1");
+  EXPECT_EQ(Record(vm)->guest_key, "-");
+  EXPECT_EQ(Record(vm)->power, vim::PowerState::kOff);
+  EXPECT_EQ(Record(vm)->connection, vim::ConnectionState::kConnected);
+
+  Status again = (co_await calls_->CreateVm(folder_, Spec("a-b-1"), pool_)).status();
+  EXPECT_EQ(vim::FaultType(again), "DuplicateName") << again;
+  EXPECT_EQ(vim::RetryClassOf(again), vim::RetryClass::kAlreadyThere);
+
+  LIVE_OK(co_await calls_->PowerOn(vm, datacenter_));
+  EXPECT_TRUE(co_await Eventually([&] { return Record(vm)->power == vim::PowerState::kOn; }));
+  LIVE_OK(co_await calls_->PowerOn(vm));
+  EXPECT_TRUE(co_await Eventually([&] { return !Record(vm)->host.empty(); }));
+
+  vim::VirtualMachineConfigSpec change;
+  change.extraConfig = {{.key = "guestinfo.vch.guest", .value = std::string("v1 boot <&> \"x\"")}};
+  LIVE_OK(co_await calls_->Reconfigure(vm, change));
+  EXPECT_TRUE(co_await Eventually([&] { return Record(vm)->guest_key == "v1 boot <&> \"x\""; }))
+      << Record(vm)->guest_key;
+
+  // A child disk of the first VM's disk.
+  LIVE_ASSIGN(std::vector<ObjectChange> browser, co_await calls_->Retrieve({cluster_}, {"environmentBrowser"}));
+  EXPECT_EQ(browser.size(), 1U);
+  LIVE_ASSIGN(vim::VirtualMachineConfigOption option,
+              co_await calls_->QueryConfigOption(std::get<MoRef>(browser[0].changes.at(0).value)));
+  EXPECT_FALSE(option.guestOSDescriptor.empty());
+  EXPECT_TRUE(option.version.starts_with("vmx-")) << option.version;
+
+  vim::VmSpec child;
+  child.name = "child";
+  child.datastore = Env("VCENTER_DATASTORE");
+  child.disks = {{.parent = "[" + child.datastore + "] a-b-1/disk1.vmdk", .parent_bytes = 1 << 20}};
+  StatusOr<MoRef> created = co_await calls_->CreateVm(folder_, vim::BuildConfigSpec(child).value(), pool_);
+  EXPECT_TRUE(created.ok()) << created.status();
+
+  vim::PlacementSpec placement;
+  placement.placementType = "create";
+  placement.configSpec = Spec("placed");
+  StatusOr<vim::PlacementResult> placed = co_await calls_->PlaceVm(cluster_, placement);
+  EXPECT_TRUE(placed.ok()) << placed.status();
+  if (placed.ok()) EXPECT_FALSE(placed->recommendations.empty());
+
+  Status busy = co_await calls_->Destroy(vm);
+  EXPECT_TRUE(vim::IsFault(busy, "InvalidPowerState")) << busy;
+  LIVE_OK(co_await calls_->PowerOff(vm));
+  LIVE_OK(co_await calls_->PowerOff(vm));
+  EXPECT_TRUE(co_await Eventually([&] { return Record(vm)->power == vim::PowerState::kOff; }));
+  LIVE_OK(co_await calls_->MarkAsTemplate(vm));
+  LIVE_OK(co_await calls_->Destroy(vm));
+  EXPECT_TRUE(co_await Eventually([&] { return Record(vm) == nullptr; }));
+  LIVE_OK(co_await calls_->Destroy(vm));
+}
+
+TEST_F(LiveTest, OneVm) { Live(&LiveTest::OneVm); }
+
+Task<> LiveTest::SessionLoss() {
+  LIVE_ASSIGN(MoRef vm, co_await calls_->CreateVm(folder_, Spec("s"), pool_));
+  // Ended behind the session's back.
+  uint64_t epoch = session_->epoch();
+  LIVE_OK(co_await session_->Invoke(vim::Logout(*session_->content().sessionManager)));
+  LIVE_OK(co_await calls_->PowerOn(vm));
+  EXPECT_GT(session_->epoch(), epoch);
+  EXPECT_TRUE(co_await Eventually([&] { return Record(vm) != nullptr && Record(vm)->power == vim::PowerState::kOn; }));
+  LIVE_OK(co_await calls_->PowerOff(vm));
+  LIVE_OK(co_await calls_->Destroy(vm));
+  EXPECT_TRUE(co_await Eventually([&] { return Record(vm) == nullptr; }));
+}
+
+TEST_F(LiveTest, SessionLoss) { Live(&LiveTest::SessionLoss); }
+
+Task<Status> LiveTest::UpAndDown(std::string name) {
+  CO_ASSIGN_OR_RETURN(MoRef vm, co_await calls_->CreateVm(folder_, Spec(name), pool_));
+  CO_RETURN_IF_ERROR(co_await calls_->PowerOn(vm, datacenter_));
+  CO_RETURN_IF_ERROR(co_await calls_->PowerOff(vm));
+  co_return co_await calls_->Destroy(vm);
+}
+
+Task<> LiveTest::Many() {
+  int count = Env("VSPHERE_LIVE_VMS").empty() ? 50 : std::stoi(Env("VSPHERE_LIVE_VMS"));
+  double cpu = CpuSeconds();
+  Instant start = clock_.Now();
+  Session::Stats before = session_->stats();
+  Inventory::Stats rounds = inventory_->stats();
+  TaskGroup group(context_.get_executor());
+  for (int i = 0; i < count; ++i) group.Spawn("vm", UpAndDown("many-" + std::to_string(i)));
+  LIVE_OK(co_await group.Join());
+  std::cout << count << " VMs up and down: " << absl::FormatDuration(clock_.Now() - start) << ", "
+            << (CpuSeconds() - cpu) * 1000 / count << " ms of CPU each, "
+            << static_cast<double>(session_->stats().calls - before.calls) / count << " calls each, "
+            << inventory_->stats().rounds - rounds.rounds << " rounds, "
+            << inventory_->stats().list_changes - rounds.list_changes << " task list changes\n";
+  EXPECT_TRUE(co_await Eventually([&] { return inventory_->vms().size() == 0; })) << inventory_->vms().size();
+}
+
+TEST_F(LiveTest, Many) { Live(&LiveTest::Many); }
+
+}  // namespace
+}  // namespace vck::vsphere

@@ -238,10 +238,10 @@ ContainerStatus Merger::Finish() {
       status_.message = init ? s_.init_waiting_message : s_.waiting_message;
     }
   }
-  if (status_.state != State::kRunning) {
-    status_.started = false;
-    status_.ready =
-        status_.kind == Kind::kInit && status_.state == State::kTerminated && status_.terminated.exit_code == 0;
+  if (status_.state != State::kRunning) status_.started = status_.ready = false;
+  // Of an init container, ready means done.
+  if (status_.kind == Kind::kInit) {
+    status_.ready = status_.state == State::kTerminated && status_.terminated.exit_code == 0;
   }
   if (status_.kind == Kind::kEphemeral) status_.ready = false;
   status_.restart_count = std::max(status_.restart_count, before_);

@@ -1,0 +1,377 @@
+#include "podvm/status.h"
+
+#include <gtest/gtest.h>
+
+#include "podvm/run_id.h"
+#include "world.h"
+
+namespace vck::podvm {
+namespace {
+
+constexpr std::string_view kNever = R"({"restartPolicy":"Never","containers":[{"name":"c","image":"img"}]})";
+constexpr std::string_view kOnFailure = R"({"restartPolicy":"OnFailure","containers":[{"name":"c","image":"img"}]})";
+
+TEST(Status, FromPendingToRunning) {
+  World w;
+  w.Write();
+  EXPECT_EQ(w.phase(), "Pending");
+  EXPECT_EQ(w.Ready(), "False");
+  EXPECT_EQ(json::String(w.State("c", "waiting"), "reason"), "ContainerCreating");
+  EXPECT_EQ(json::String(w.status(), "hostIP"), "192.0.2.1");
+  EXPECT_EQ(json::String(w.status(), "startTime"), "2026-01-01T00:00:00Z");
+  EXPECT_EQ(w.Write(), "");
+  w.VmOn();
+  w.Running("c", "r0");
+  w.now += absl::Seconds(5);
+  std::string patch = w.Write();
+  EXPECT_EQ(w.phase(), "Running");
+  EXPECT_EQ(w.Ready(), "True");
+  EXPECT_EQ(json::String(w.status(), "podIP"), "10.1.0.5");
+  EXPECT_EQ(json::String(w.ContainerStatus("c"), "containerID"), "vch://boot1-0-r0");
+  EXPECT_EQ(json::Int(w.status(), "observedGeneration"), 1);
+  EXPECT_EQ(json::Int(w.Condition("Ready"), "observedGeneration"), 1);
+  EXPECT_EQ(patch.find("startTime"), std::string::npos);
+  EXPECT_EQ(w.Write(), "");
+}
+
+TEST(Status, GoldenPatch) {
+  World w;
+  w.VmOn();
+  w.Running("c", "r0");
+  EXPECT_EQ(
+      w.Compute().patch,
+      R"({"status":{"phase":"Running","hostIP":"192.0.2.1","hostIPs":[{"ip":"192.0.2.1"}],"podIP":"10.1.0.5","podIPs":[{"ip":"10.1.0.5"}],)"
+      R"("startTime":"2026-01-01T00:00:00Z","containerStatuses":[{"name":"c","image":"img","imageID":"","containerID":"vch://boot1-0-r0",)"
+      R"("restartCount":0,"ready":true,"started":true,"state":{"running":{"startedAt":"2026-01-01T00:00:00Z"}}}],"observedGeneration":1,)"
+      R"("conditions":[{"type":"PodReadyToStartContainers","status":"True","lastTransitionTime":"2026-01-01T00:00:00Z","lastProbeTime":null,)"
+      R"("reason":null,"message":null,"observedGeneration":1},{"type":"Initialized","status":"True","lastTransitionTime":"2026-01-01T00:00:00Z",)"
+      R"("lastProbeTime":null,"reason":null,"message":null,"observedGeneration":1},{"type":"Ready","status":"True",)"
+      R"("lastTransitionTime":"2026-01-01T00:00:00Z","lastProbeTime":null,"reason":null,"message":null,"observedGeneration":1},)"
+      R"({"type":"ContainersReady","status":"True","lastTransitionTime":"2026-01-01T00:00:00Z","lastProbeTime":null,"reason":null,"message":null,)"
+      R"("observedGeneration":1}]},"metadata":{"uid":"uid-1"}})");
+}
+
+TEST(Status, CrashLoopCountsRestartsAndKeepsTheLastState) {
+  World w;
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Write();
+  w.Exited("c", 3);
+  auto& c = w.Container("c");
+  c.last = guestapi::ContainerState::Termination{
+      .id = "r0", .exit_code = 3, .started_at = c.started_at, .finished_at = w.now};
+  w.Waiting("c", "CrashLoopBackOff");
+  w.Write();
+  EXPECT_EQ(w.phase(), "Running");
+  EXPECT_EQ(json::String(w.State("c", "waiting"), "reason"), "CrashLoopBackOff");
+  EXPECT_EQ(json::Int(w.LastState("c"), "exitCode"), 3);
+  EXPECT_EQ(json::String(w.LastState("c"), "containerID"), "vch://boot1-0-r0");
+  EXPECT_EQ(w.Restarts(), 0);
+  w.Running("c", "r1");
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 1);
+  EXPECT_EQ(json::String(w.LastState("c"), "containerID"), "vch://boot1-0-r0");
+  EXPECT_EQ(w.Write(), "");
+}
+
+TEST(Status, RestartCountsGoOnAcrossBoots) {
+  World w;
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Running("c", "r1");
+  w.Running("c", "r2");
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 2);
+  w.Reboot("boot2");  // by HA, with no kubelet around
+  w.Running("c", "x0");
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 3);
+  EXPECT_EQ(json::Int(w.LastState("c"), "exitCode"), 137);
+  EXPECT_EQ(json::String(w.LastState("c"), "reason"), "ContainerStatusUnknown");
+  EXPECT_EQ(w.Write(), "");
+  w.Running("c", "x1");
+  w.Running("c", "x2");
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 5);
+}
+
+TEST(Status, PoweredOffByHandAndOnAgain) {
+  World w;
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Write();
+  w.VmOff();
+  EXPECT_TRUE(w.Compute().lost_containers);
+  w.Write();
+  EXPECT_EQ(w.phase(), "Running");
+  EXPECT_EQ(w.Ready(), "False");
+  EXPECT_NE(w.State("c", "waiting"), nullptr);
+  EXPECT_EQ(json::Int(w.LastState("c"), "exitCode"), 137);
+  EXPECT_EQ(w.Restarts(), 1);
+  EXPECT_EQ(w.Write(), "");  // counted once
+  w.VmOn();                  // the old state is still in the store
+  EXPECT_EQ(w.Write(), "");
+  w.Reboot("boot2");
+  EXPECT_EQ(w.Write(), "");
+  w.Waiting("c");
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 1);
+  w.Running("c", "x0");
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 1);
+  EXPECT_EQ(w.Ready(), "True");
+  EXPECT_EQ(w.Write(), "");
+}
+
+TEST(Status, LostContainersByRestartPolicy) {
+  for (std::string_view spec : {kNever, kOnFailure}) {
+    for (bool removed : {false, true}) {
+      World w(spec);
+      w.VmOn();
+      w.Running("c", "r0");
+      w.Write();
+      w.ForgetAll();
+      if (removed) {
+        w.VmGone();
+      } else {
+        w.VmOff();
+      }
+      w.Write();
+      EXPECT_EQ(w.phase(), spec == kNever ? "Failed" : "Running");
+      if (spec == kNever) EXPECT_EQ(json::Int(w.State("c", "terminated"), "exitCode"), 137);
+      EXPECT_EQ(w.Write(), "");
+    }
+  }
+}
+
+TEST(Status, OtherContainersOfANeverPodGoWithIt) {
+  World w(R"({"restartPolicy":"Never","containers":[{"name":"c","image":"i"},{"name":"d","image":"i"}]})");
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Waiting("d", "ImagePullBackOff");
+  w.Write();
+  EXPECT_EQ(w.phase(), "Pending");
+  w.VmOff();
+  w.Write();
+  EXPECT_EQ(w.phase(), "Failed");
+}
+
+TEST(Status, PhasesAsTheKubelets) {
+  World done(kOnFailure);
+  done.VmOn();
+  done.Running("c", "r0");
+  done.guest.finished = true;
+  done.Exited("c", 0);
+  done.Write();
+  EXPECT_EQ(done.phase(), "Succeeded");
+  EXPECT_EQ(json::String(done.Condition("Ready"), "reason"), "PodCompleted");
+  EXPECT_EQ(json::String(done.Condition("Initialized"), "status"), "True");
+
+  World failed(kNever);
+  failed.VmOn();
+  failed.Running("c", "r0");
+  failed.guest.finished = true;
+  failed.Exited("c", 3);
+  failed.Write();
+  EXPECT_EQ(failed.phase(), "Failed");
+  EXPECT_EQ(json::String(failed.Condition("Ready"), "reason"), "PodFailed");
+
+  World late(kNever);
+  late.VmOn();
+  late.Running("c", "r0");
+  late.guest.finished = late.guest.deadline_exceeded = true;
+  late.Exited("c", 0);
+  late.Write();
+  EXPECT_EQ(late.phase(), "Failed");
+  EXPECT_EQ(json::String(late.status(), "reason"), "DeadlineExceeded");
+}
+
+TEST(Status, InitContainersAndSidecars) {
+  World w(
+      R"({"restartPolicy":"Never","initContainers":[{"name":"i","image":"x"},{"name":"s","image":"x","restartPolicy":"Always"}],
+    "containers":[{"name":"c","image":"x"}]})");
+  w.Write();
+  EXPECT_EQ(json::String(w.State("i", "waiting"), "reason"), "PodInitializing");
+  w.VmOn();
+  w.Running("i", "i0");
+  w.Waiting("s", "PodInitializing");
+  w.Waiting("c", "PodInitializing");
+  w.Write();
+  EXPECT_EQ(w.phase(), "Pending");
+  EXPECT_EQ(json::String(w.Condition("Initialized"), "message"), "containers with incomplete status: [i s]");
+  w.Exited("i", 0);
+  w.Running("s", "s0");
+  w.Running("c", "c0");
+  w.Write();
+  EXPECT_EQ(w.phase(), "Running");
+  EXPECT_EQ(w.Ready(), "True");
+  EXPECT_TRUE(json::Bool(w.ContainerStatus("i"), "ready"));
+  w.Exited("c", 0);
+  w.Write();
+  EXPECT_EQ(w.phase(), "Running");  // the sidecar still runs
+  w.guest.finished = true;
+  w.Exited("s", 143);
+  w.Write();
+  EXPECT_EQ(w.phase(), "Succeeded");
+
+  World bad(
+      R"({"restartPolicy":"Never","initContainers":[{"name":"i","image":"x"}],"containers":[{"name":"c","image":"x"}]})");
+  bad.VmOn();
+  bad.Running("i", "i0");
+  bad.Write();
+  bad.guest.finished = true;
+  bad.Exited("i", 1);
+  bad.Waiting("c", "PodInitializing");
+  bad.Write();
+  EXPECT_EQ(bad.phase(), "Failed");
+  bad.VmOff();
+  EXPECT_EQ(bad.Write().find("137"), std::string::npos);
+}
+
+TEST(Status, ReadinessProbesAndGates) {
+  World w(R"({"readinessGates":[{"conditionType":"lb"}],"containers":[{"name":"c","image":"x"}]})");
+  w.VmOn();
+  w.Running("c", "r0", false);
+  w.Write();
+  EXPECT_EQ(json::String(w.Condition("Ready"), "message"), "containers with unready status: [c]");
+  w.Container("c").ready = true;
+  w.Write();
+  EXPECT_EQ(json::String(w.Condition("Ready"), "reason"), "ReadinessGatesNotReady");
+  EXPECT_EQ(json::String(w.Condition("ContainersReady"), "status"), "True");
+  MergeStatus(w.pod.as_object()["status"].as_object(),
+              ParseOrDie(R"({"conditions":[{"type":"lb","status":"True"}]})").as_object());
+  w.Write();
+  EXPECT_EQ(w.Ready(), "True");
+}
+
+TEST(Status, SilenceMakesAPodNotReadyAfterAWhile) {
+  World w;
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Write();
+  w.Unlink(absl::Seconds(39));
+  StatusResult quiet = w.Compute();
+  EXPECT_EQ(quiet.patch, "");
+  EXPECT_EQ(quiet.recompute_at, w.now + absl::Seconds(1));
+  w.Unlink(absl::Seconds(40));
+  w.Write();
+  EXPECT_EQ(json::String(w.Condition("Ready"), "reason"), "GuestUnreachable");
+  EXPECT_EQ(json::String(w.Condition("ContainersReady"), "status"), "True");
+  EXPECT_EQ(w.phase(), "Running");
+  w.ForgetAll();  // a restarted kubelet does not know better
+  EXPECT_EQ(w.Write(), "");
+  w.Linked();
+  w.Write();
+  EXPECT_EQ(w.Ready(), "True");
+}
+
+TEST(Status, UnreachableVmIsNotOff) {
+  World w;
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Write();
+  w.record.connection = vimtypes::ConnectionState::kDisconnected;
+  w.record.power = vimtypes::PowerState::kOff;
+  w.Write();
+  EXPECT_EQ(w.phase(), "Running");
+  EXPECT_EQ(json::String(w.Condition("Ready"), "reason"), "VmUnreachable");
+  EXPECT_NE(w.State("c", "running"), nullptr);
+}
+
+TEST(Status, VCenterOutageChangesNothing) {
+  World w;
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Write();
+  w.facts.synced = false;
+  w.has_vm = false;
+  EXPECT_EQ(w.Write(), "");
+}
+
+TEST(Status, WhyAPodWaits) {
+  World w;
+  w.verdict = Verdict::Wait("CreateContainerConfigError", "secret \"s\" not found");
+  w.Write();
+  EXPECT_EQ(w.phase(), "Pending");
+  EXPECT_EQ(json::String(w.State("c", "waiting"), "reason"), "CreateContainerConfigError");
+  EXPECT_EQ(json::String(w.State("c", "waiting"), "message"), "secret \"s\" not found");
+  w.verdict = {};
+  w.Write();
+  EXPECT_EQ(json::String(w.State("c", "waiting"), "reason"), "ContainerCreating");
+  EXPECT_EQ(json::String(w.State("c", "waiting"), "message"), "");
+}
+
+TEST(Status, RejectedPod) {
+  World w;
+  w.verdict = Verdict::Reject("OutOfcpu", "no cpu");
+  w.Write();
+  EXPECT_EQ(w.phase(), "Failed");
+  EXPECT_EQ(json::String(w.status(), "reason"), "OutOfcpu");
+  EXPECT_EQ(json::String(w.status(), "message"), "Pod was rejected: no cpu");
+  EXPECT_EQ(w.Write(), "");
+  w.Delete();
+  EXPECT_EQ(w.Write(), "");
+  EXPECT_TRUE(ReadyToDelete(kubeapi::PodView(w.pod), w.Vm()));
+}
+
+TEST(Status, NewAddressReplacesTheOld) {
+  World w;
+  MergeStatus(w.pod.as_object()["status"].as_object(),
+              ParseOrDie(R"({"podIP":"10.9.9.9","podIPs":[{"ip":"10.9.9.9"}]})").as_object());
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Write();
+  EXPECT_EQ(json::String(w.status(), "podIP"), "10.1.0.5");
+  EXPECT_EQ(json::Items(w.status(), "podIPs").size(), 1);
+}
+
+TEST(Status, ServerThatDropsObservedGenerationIsNotAskedAgain) {
+  World w;
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Write();
+  w.pod.as_object()["status"].as_object().erase("observedGeneration");
+  for (auto& condition : w.pod.as_object()["status"].as_object()["conditions"].as_array())
+    condition.as_object().erase("observedGeneration");
+  EXPECT_EQ(w.Write(), "");
+}
+
+TEST(Status, DeletedPodEndsWithAllContainersTerminated) {
+  World w;
+  w.Write();
+  w.VmOn();
+  w.Delete();
+  w.Write();
+  EXPECT_EQ(w.phase(), "Pending");
+  w.VmOff();
+  w.Write();
+  EXPECT_EQ(w.phase(), "Failed");
+  EXPECT_EQ(json::Int(w.State("c", "terminated"), "exitCode"), 137);
+  EXPECT_TRUE(FinalStatusWritten(kubeapi::PodView(w.pod)));
+  EXPECT_FALSE(ReadyToDelete(kubeapi::PodView(w.pod), w.Vm()));
+  w.VmGone();
+  EXPECT_TRUE(ReadyToDelete(kubeapi::PodView(w.pod), w.Vm()));
+}
+
+TEST(Status, AReplacedPodsGuestIsNotBelieved) {
+  World w;
+  w.VmOn();
+  w.guest.pod_uid = "another";
+  w.Running("c", "r0");
+  w.Write();
+  EXPECT_EQ(w.phase(), "Pending");
+}
+
+TEST(RunId, RoundTrip) {
+  const std::string text = FormatRunId(BootPrefix("3f-9a1c20-7777-8888"), 12, "a-b-c");
+  RunId run = ParseRunId(text);
+  EXPECT_EQ(run.boot, "3f9a1c207777");
+  EXPECT_EQ(run.n, 12);
+  EXPECT_EQ(run.id, "a-b-c");
+  for (std::string_view bad : {"", "docker://abc", "vch://", "vch://a", "vch://a-b", "vch://a-x-b", "vch://a--1-b"}) {
+    EXPECT_EQ(ParseRunId(bad).boot, "") << bad;
+  }
+}
+
+}  // namespace
+}  // namespace vck::podvm

@@ -62,8 +62,13 @@ std::string What(std::string_view verb, std::string_view resource, std::string_v
 
 Client::Client(Clock& clock, std::shared_ptr<http::Client> http, std::shared_ptr<CredentialSource> credentials,
                RestConfig config, ClientOptions options)
-    : clock_(clock), http_(std::move(http)), credentials_(std::move(credentials)), prefix_(std::move(config.server.path)),
-      tls_(std::move(config.tls)), options_(std::move(options)), limiter_(clock, options_.qps, options_.burst),
+    : clock_(clock),
+      http_(std::move(http)),
+      credentials_(std::move(credentials)),
+      prefix_(std::move(config.server.path)),
+      tls_(std::move(config.tls)),
+      options_(std::move(options)),
+      limiter_(clock, options_.qps, options_.burst),
       random_(RandomSeed()) {
   if (options_.user_agent.empty()) options_.user_agent = "vch-kubelet/" VCK_VERSION;
 }
@@ -77,7 +82,8 @@ StatusOr<std::unique_ptr<Client>> Client::Create(Executor executor, Clock& clock
   http_options.dial.proxy_url = config.proxy_url;
   auto http = http::Client::Create(executor, clock, std::move(http_options));
   auto credentials = CredentialSource::Create(clock, pool, config);
-  return std::make_unique<Client>(clock, std::move(http), std::move(credentials), std::move(config), std::move(options));
+  return std::make_unique<Client>(clock, std::move(http), std::move(credentials), std::move(config),
+                                  std::move(options));
 }
 
 Task<> Client::Close() { co_await http_->Close(); }
@@ -136,9 +142,9 @@ Task<StatusOr<http::Response>> Client::Do(Call call) {
     if (wait > absl::ZeroDuration()) {
       rate_limited_ += wait;
       if (clock_.Now() + wait >= deadline) {
-        co_return absl::DeadlineExceededError(
-            absl::StrCat(What(call.verb, call.resource, call.target), ": the client-side rate limit (", options_.qps,
-                         "/s) leaves no time within ", absl::FormatDuration(limit)));
+        co_return absl::DeadlineExceededError(absl::StrCat(What(call.verb, call.resource, call.target),
+                                                           ": the client-side rate limit (", options_.qps,
+                                                           "/s) leaves no time within ", absl::FormatDuration(limit)));
       }
       co_await clock_.Sleep(wait);
     }
@@ -147,8 +153,8 @@ Task<StatusOr<http::Response>> Client::Do(Call call) {
     if (!request.ok()) co_return Annotate(request.status(), What(call.verb, call.resource, call.target));
     absl::Duration left = deadline - clock_.Now();
     if (left <= absl::ZeroDuration()) {
-      co_return absl::DeadlineExceededError(absl::StrCat(What(call.verb, call.resource, call.target), ": not sent within ",
-                                                         absl::FormatDuration(limit)));
+      co_return absl::DeadlineExceededError(
+          absl::StrCat(What(call.verb, call.resource, call.target), ": not sent within ", absl::FormatDuration(limit)));
     }
     http::CallOptions http_options{.timeout = left, .max_body_bytes = options_.max_body_bytes};
     auto response = co_await http_->Do(*std::move(request), http_options);
@@ -231,24 +237,35 @@ Task<StatusOr<ObjectList>> Client::List(ObjectRef collection, ListOptions option
 Task<StatusOr<std::string>> Client::Create(ObjectRef ref, std::string body, WriteOptions options) {
   // Only subresources (binding, token) are created under a name.
   if (options.subresource.empty()) ref.name.clear();
-  Call call{.method = "POST", .target = ResourcePath(ref, options.subresource), .body = std::move(body),
-            .content_type = "application/json", .verb = "create", .resource = ResourceName(ref, options.subresource)};
+  Call call{.method = "POST",
+            .target = ResourcePath(ref, options.subresource),
+            .body = std::move(body),
+            .content_type = "application/json",
+            .verb = "create",
+            .resource = ResourceName(ref, options.subresource)};
   AddWriteOptions(&call.target, options);
   call.timeout = options.timeout;
   return DoBody(std::move(call));
 }
 
 Task<StatusOr<std::string>> Client::Update(ObjectRef ref, std::string body, WriteOptions options) {
-  Call call{.method = "PUT", .target = ResourcePath(ref, options.subresource), .body = std::move(body),
-            .content_type = "application/json", .verb = "update", .resource = ResourceName(ref, options.subresource)};
+  Call call{.method = "PUT",
+            .target = ResourcePath(ref, options.subresource),
+            .body = std::move(body),
+            .content_type = "application/json",
+            .verb = "update",
+            .resource = ResourceName(ref, options.subresource)};
   AddWriteOptions(&call.target, options);
   call.timeout = options.timeout;
   return DoBody(std::move(call));
 }
 
 Task<StatusOr<std::string>> Client::Patch(ObjectRef ref, PatchType type, std::string body, PatchOptions options) {
-  Call call{.method = "PATCH", .target = ResourcePath(ref, options.subresource), .body = std::move(body),
-            .content_type = std::string(ContentType(type)), .verb = "patch",
+  Call call{.method = "PATCH",
+            .target = ResourcePath(ref, options.subresource),
+            .body = std::move(body),
+            .content_type = std::string(ContentType(type)),
+            .verb = "patch",
             .resource = ResourceName(ref, options.subresource)};
   AddWriteOptions(&call.target, options);
   if (type == PatchType::kApply && options.force) AddQuery(&call.target, "force", "true");
@@ -257,8 +274,12 @@ Task<StatusOr<std::string>> Client::Patch(ObjectRef ref, PatchType type, std::st
 }
 
 Task<StatusOr<std::string>> Client::Delete(ObjectRef ref, DeleteOptions options) {
-  Call call{.method = "DELETE", .target = ResourcePath(ref), .body = DeleteBody(options),
-            .content_type = "application/json", .verb = "delete", .resource = ResourceName(ref)};
+  Call call{.method = "DELETE",
+            .target = ResourcePath(ref),
+            .body = DeleteBody(options),
+            .content_type = "application/json",
+            .verb = "delete",
+            .resource = ResourceName(ref)};
   call.timeout = options.timeout;
   return DoBody(std::move(call));
 }
@@ -303,9 +324,13 @@ Task<StatusOr<std::unique_ptr<http::BodyReader>>> Client::Watch(ObjectRef collec
 
 Task<StatusOr<http::Response>> Client::Raw(http::Request request, std::string verb, std::string resource,
                                            absl::Duration timeout) {
-  Call call{.method = std::move(request.method), .target = std::move(request.target), .body = std::move(request.body),
+  Call call{.method = std::move(request.method),
+            .target = std::move(request.target),
+            .body = std::move(request.body),
             .content_type = std::string(request.headers.Get("Content-Type").value_or("application/json")),
-            .verb = std::move(verb), .resource = std::move(resource), .timeout = timeout};
+            .verb = std::move(verb),
+            .resource = std::move(resource),
+            .timeout = timeout};
   return Do(std::move(call));
 }
 

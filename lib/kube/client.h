@@ -1,7 +1,6 @@
 // Calls to a Kubernetes API server: JSON bodies as text, errors as in errors.h.
 #pragma once
 
-#include <boost/asio/thread_pool.hpp>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -10,6 +9,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include <boost/asio/thread_pool.hpp>
 
 #include "async/backoff.h"
 #include "async/clock.h"
@@ -28,8 +29,8 @@ struct ClientOptions {
   // Client-side token bucket over all calls but watches; qps <= 0: none. Fits a node with thousands of pods.
   double qps = 200;
   double burst = 400;
-  std::string user_agent;  // "": vch-kubelet/<version>
-  absl::Duration timeout = absl::Seconds(30);          // of a call that names none
+  std::string user_agent;                      // "": vch-kubelet/<version>
+  absl::Duration timeout = absl::Seconds(30);  // of a call that names none
   // 429 and 5xx with Retry-After: repeated after that long (plus up to a fifth, so that callers spread out), while the
   // call's time lasts.
   int max_retries = 10;
@@ -44,8 +45,8 @@ struct GetOptions {
 };
 struct ListOptions {
   std::string field_selector, label_selector;
-  int limit = 0;                       // page size; 0: all at once
-  std::string continue_token;          // ListPage only
+  int limit = 0;               // page size; 0: all at once
+  std::string continue_token;  // ListPage only
   std::string resource_version;
   std::string resource_version_match;  // Exact, NotOlderThan
   absl::Duration timeout;
@@ -54,7 +55,7 @@ struct WatchOptions {
   std::string field_selector, label_selector;
   std::string resource_version;  // events after this one
   bool bookmarks = true;
-  bool send_initial_events = false;  // streaming list; sets resourceVersionMatch=NotOlderThan
+  bool send_initial_events = false;                  // streaming list; sets resourceVersionMatch=NotOlderThan
   absl::Duration server_timeout = absl::Minutes(5);  // timeoutSeconds
   absl::Duration timeout;                            // until the response begins
 };
@@ -75,8 +76,8 @@ struct DeleteOptions {
   absl::Duration timeout;
 };
 
-// All answers are the JSON text of the body. An error has a code and payload as in errors.h, or is one of http::Client's.
-// A 401 refreshes the credentials and repeats the call once. Safe to share; must outlive the calls.
+// All answers are the JSON text of the body. An error has a code and payload as in errors.h, or is one of
+// http::Client's. A 401 refreshes the credentials and repeats the call once. Safe to share; must outlive the calls.
 class Client {
  public:
   // `http` has the origin of config.server; it is shared by everything that talks to this server with this identity.

@@ -25,8 +25,13 @@ struct Look {
 class Source : public CredentialSource {
  public:
   Source(Clock& clock, asio::thread_pool& pool, RestConfig config, System system)
-      : clock_(clock), pool_(pool), identity_(std::move(config.identity)), system_(std::move(system)),
-        token_(identity_.token), cert_(std::move(config.tls.client_cert_pem)), key_(std::move(config.tls.client_key_pem)) {
+      : clock_(clock),
+        pool_(pool),
+        identity_(std::move(config.identity)),
+        system_(std::move(system)),
+        token_(identity_.token),
+        cert_(std::move(config.tls.client_cert_pem)),
+        key_(std::move(config.tls.client_key_pem)) {
     // The configuration was read just now.
     files_checked_ = clock_.Now();
     if (!identity_.exec) Publish();
@@ -46,12 +51,12 @@ class Source : public CredentialSource {
     };
     bool run_plugin = identity_.exec && !PluginFresh();
     // The pool gets copies: it touches nothing of ours.
-    Look look = co_await Offload(pool_, [identity = identity_, system = system_, run_plugin] {
-      return LookAt(identity, system, run_plugin);
-    });
+    Look look = co_await Offload(
+        pool_, [identity = identity_, system = system_, run_plugin] { return LookAt(identity, system, run_plugin); });
     files_checked_ = clock_.Now();
     if (!look.file_error.empty()) {
-      Log(Severity::kWarning, "Credentials cannot be read again; the last ones stay in use", {{"err", look.file_error}});
+      Log(Severity::kWarning, "Credentials cannot be read again; the last ones stay in use",
+          {{"err", look.file_error}});
     }
     if (look.token && !look.token->empty()) token_ = *std::move(look.token);
     if (look.cert && look.key) SetCertificate(*std::move(look.cert), *std::move(look.key));

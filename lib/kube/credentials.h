@@ -1,11 +1,12 @@
 // The credentials of requests, kept fresh: token files, certificate files, exec plugins.
 #pragma once
 
-#include <boost/asio/thread_pool.hpp>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include <boost/asio/thread_pool.hpp>
 
 #include "async/clock.h"
 #include "async/task.h"

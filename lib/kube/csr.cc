@@ -33,12 +33,12 @@ Task<StatusOr<std::string>> RequestCertificate(Client& client, CertificateReques
   Instant deadline = clock.Now() + request.timeout;
   json::Array usages;
   for (const std::string& usage : request.usages) usages.emplace_back(usage);
-  json::Object body{
-      {"apiVersion", "certificates.k8s.io/v1"},
-      {"kind", "CertificateSigningRequest"},
-      {"metadata", json::Object{{"generateName", request.name_prefix}}},
-      {"spec", json::Object{{"request", absl::Base64Escape(request.csr_pem)}, {"signerName", request.signer_name},
-                            {"usages", std::move(usages)}}}};
+  json::Object body{{"apiVersion", "certificates.k8s.io/v1"},
+                    {"kind", "CertificateSigningRequest"},
+                    {"metadata", json::Object{{"generateName", request.name_prefix}}},
+                    {"spec", json::Object{{"request", absl::Base64Escape(request.csr_pem)},
+                                          {"signerName", request.signer_name},
+                                          {"usages", std::move(usages)}}}};
   CO_ASSIGN_OR_RETURN(std::string created, co_await client.Create({kCertificateSigningRequests, "", ""},
                                                                   json::Serialize(json::Value(std::move(body)))));
   CO_ASSIGN_OR_RETURN(ObjectPtr object, Object::Parse(created));
@@ -46,7 +46,8 @@ Task<StatusOr<std::string>> RequestCertificate(Client& client, CertificateReques
   absl::Duration wait = request.poll;
   while (true) {
     if (clock.Now() + wait >= deadline) {
-      co_return absl::DeadlineExceededError(absl::StrCat("certificate request ", ref.name, ": not approved and signed within ",
+      co_return absl::DeadlineExceededError(absl::StrCat("certificate request ", ref.name,
+                                                         ": not approved and signed within ",
                                                          absl::FormatDuration(request.timeout)));
     }
     co_await clock.Sleep(wait);

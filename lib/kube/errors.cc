@@ -91,7 +91,8 @@ Status ErrorFromResponse(int code, std::string_view body, std::optional<std::str
   if (message.empty()) message = body.empty() ? "no message" : Excerpt(body);
   // Only seconds: the API server never sends the date form (RFC 9110 §10.2.3).
   int seconds = 0;
-  if (retry_after && absl::SimpleAtoi(*retry_after, &seconds) && seconds >= 0) error.retry_after = absl::Seconds(seconds);
+  if (retry_after && absl::SimpleAtoi(*retry_after, &seconds) && seconds >= 0)
+    error.retry_after = absl::Seconds(seconds);
   return Make(std::move(error), what, message);
 }
 

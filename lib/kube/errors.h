@@ -29,8 +29,8 @@ namespace vck::kube {
 inline constexpr std::string_view kStatusPayload = "vck/kube/status";
 
 struct ApiError {
-  int code = 0;         // the HTTP status
-  std::string reason;   // metav1.StatusReason, e.g. "AlreadyExists"; "" if the server gave none
+  int code = 0;        // the HTTP status
+  std::string reason;  // metav1.StatusReason, e.g. "AlreadyExists"; "" if the server gave none
   std::optional<absl::Duration> retry_after;
 };
 

@@ -31,8 +31,8 @@ std::string Body(const EventOptions& options, const InvolvedObject& o, EventType
   absl::StrAppend(&out, R"(},"type":")", TypeName(type), R"(","reason":)", Quote(reason), R"(,"message":)",
                   Quote(message), R"(,"source":{"component":)", Quote(options.component), R"(,"host":)",
                   Quote(options.host), "}");
-  absl::StrAppend(&out, R"(,"firstTimestamp":")", Stamp(first), R"(","lastTimestamp":")", Stamp(last),
-                  R"(","count":)", count, R"(,"eventTime":null,"reportingComponent":)", Quote(options.component),
+  absl::StrAppend(&out, R"(,"firstTimestamp":")", Stamp(first), R"(","lastTimestamp":")", Stamp(last), R"(","count":)",
+                  count, R"(,"eventTime":null,"reportingComponent":)", Quote(options.component),
                   R"(,"reportingInstance":)", Quote(options.host), "}");
   return out;
 }

@@ -48,7 +48,8 @@ Task<Status> Recorder::Send(Queued event) {
       key = patch->key;
       result = co_await client_.Patch({kEvents, patch->ns, patch->name}, PatchType::kStrategic, patch->body, {});
       // Events live for an hour; a later one begins anew.
-      if (absl::IsNotFound(result.status())) result = co_await client_.Create({kEvents, patch->ns, ""}, patch->create_body);
+      if (absl::IsNotFound(result.status()))
+        result = co_await client_.Create({kEvents, patch->ns, ""}, patch->create_body);
     } else {
       const auto& create = std::get<EventCorrelator::Create>(action);
       key = create.key;

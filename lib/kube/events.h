@@ -24,7 +24,7 @@ namespace vck::kube {
 struct InvolvedObject {
   std::string api_version = "v1";
   std::string kind = "Pod";
-  std::string ns;   // "": cluster-scoped; its events go to "default"
+  std::string ns;  // "": cluster-scoped; its events go to "default"
   std::string name;
   std::string uid;  // of a Node: its name, as the kubelet does
   std::string resource_version;
@@ -33,10 +33,10 @@ struct InvolvedObject {
 enum class EventType { kNormal, kWarning };
 
 struct EventOptions {
-  std::string component = "kubelet";  // source.component and reportingComponent
-  std::string host;                   // source.host and reportingInstance: the node
-  size_t queue = 1000;                // further events are dropped and counted
-  int max_similar = 10;               // different messages for one reason before they are combined ...
+  std::string component = "kubelet";                  // source.component and reportingComponent
+  std::string host;                                   // source.host and reportingInstance: the node
+  size_t queue = 1000;                                // further events are dropped and counted
+  int max_similar = 10;                               // different messages for one reason before they are combined ...
   absl::Duration similar_window = absl::Minutes(10);  // ... within this time
   double spam_burst = 25;                             // events per source and object at once,
   absl::Duration spam_refill = absl::Minutes(5);      // and one more each of this

@@ -1,14 +1,14 @@
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <array>
-#include <cerrno>
-#include <chrono>
-#include <cstring>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
@@ -43,9 +43,9 @@ std::string Hint(const ExecConfig& config) {
 }
 
 Status Fail(const ExecConfig& config, std::string_view problem, std::string_view complaint = "") {
-  return absl::UnauthenticatedError(
-      absl::StrCat("exec plugin ", config.command, ": ", problem, complaint.empty() ? "" : ": ",
-                   absl::StripAsciiWhitespace(complaint), Hint(config)));
+  return absl::UnauthenticatedError(absl::StrCat("exec plugin ", config.command, ": ", problem,
+                                                 complaint.empty() ? "" : ": ", absl::StripAsciiWhitespace(complaint),
+                                                 Hint(config)));
 }
 
 // Reads what there is; false at the end.
@@ -100,7 +100,8 @@ std::string ExecInfo(const ExecConfig& config) {
 
 StatusOr<ExecResult> ParseExecCredential(const ExecConfig& config, std::string_view output) {
   auto parsed = json::Parse(output);
-  if (!parsed.ok()) return Fail(config, absl::StrCat("expected an ExecCredential as JSON, got ", parsed.status().message()));
+  if (!parsed.ok())
+    return Fail(config, absl::StrCat("expected an ExecCredential as JSON, got ", parsed.status().message()));
   if (json::String(*parsed, "kind") != "ExecCredential") {
     return Fail(config, absl::StrCat("kind: expected ExecCredential, got \"", json::String(*parsed, "kind"), "\""));
   }
@@ -173,7 +174,8 @@ StatusOr<ExecResult> RunExecPlugin(const ExecConfig& config, absl::Duration time
   bool timed_out = false;
   // Until the plugin has closed its output; its stderr may live on in a daemon that it left behind.
   while (out.fd[0] >= 0) {
-    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+    auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
     if (left <= 0) {
       timed_out = true;
       break;

@@ -61,7 +61,8 @@ struct Merged {
     if (!kind.absent() && kind_text != "Config") return kind.Error(absl::StrCat("expected Config, got ", kind_text));
     ASSIGN_OR_RETURN(YamlField version, root.Member("apiVersion"));
     ASSIGN_OR_RETURN(std::string version_text, version.Text());
-    if (!version.absent() && version_text != "v1") return version.Error(absl::StrCat("expected v1, got ", version_text));
+    if (!version.absent() && version_text != "v1")
+      return version.Error(absl::StrCat("expected v1, got ", version_text));
     ASSIGN_OR_RETURN(YamlField current, root.Member("current-context"));
     ASSIGN_OR_RETURN(std::string current_text, current.Text());
     if (!current_context && !current_text.empty()) current_context = current;
@@ -70,7 +71,8 @@ struct Merged {
     return AddList(root, "contexts", "context", &contexts);
   }
 
-  static Status AddList(const YamlField& root, std::string_view list, std::string_view member, std::vector<Named>* out) {
+  static Status AddList(const YamlField& root, std::string_view list, std::string_view member,
+                        std::vector<Named>* out) {
     ASSIGN_OR_RETURN(YamlField field, root.Member(list));
     ASSIGN_OR_RETURN(std::vector<YamlField> elements, field.Elements());
     std::set<std::string> here;
@@ -120,7 +122,8 @@ StatusOr<std::string> Pem(const YamlField& body, const std::string& key, const S
   if (name.empty()) return std::string();
   *path = Resolve(body, name);
   auto text = system.read_file(*path);
-  if (!text.ok()) return file.Error(absl::StrCat("expected a readable file, got ", *path, ": ", text.status().message()));
+  if (!text.ok())
+    return file.Error(absl::StrCat("expected a readable file, got ", *path, ": ", text.status().message()));
   if (!LooksLikePem(*text)) return file.Error(absl::StrCat("expected a file with PEM, got ", *path));
   return *std::move(text);
 }
@@ -172,8 +175,9 @@ Status ReadExec(const YamlField& exec, const YamlField& cluster, const std::stri
   ASSIGN_OR_RETURN(out.api_version, version.Text());
   bool beta = out.api_version == "client.authentication.k8s.io/v1beta1";
   if (!beta && out.api_version != "client.authentication.k8s.io/v1") {
-    return version.Error(absl::StrCat("expected client.authentication.k8s.io/v1 or client.authentication.k8s.io/v1beta1, got \"",
-                                      out.api_version, "\""));
+    return version.Error(
+        absl::StrCat("expected client.authentication.k8s.io/v1 or client.authentication.k8s.io/v1beta1, got \"",
+                     out.api_version, "\""));
   }
   ASSIGN_OR_RETURN(YamlField command, exec.Member("command"));
   ASSIGN_OR_RETURN(out.command, command.Text());
@@ -246,7 +250,8 @@ Status ReadUser(const YamlField& user, const YamlField& cluster, const std::stri
     out.token_file = Resolve(user, token_path);
     auto text = system.read_file(out.token_file);
     if (!text.ok()) {
-      return token_file.Error(absl::StrCat("expected a readable file, got ", out.token_file, ": ", text.status().message()));
+      return token_file.Error(
+          absl::StrCat("expected a readable file, got ", out.token_file, ": ", text.status().message()));
     }
     out.token = std::string(absl::StripAsciiWhitespace(*text));
     if (out.token.empty()) return token_file.Error(absl::StrCat("expected a token, ", out.token_file, " is empty"));
@@ -286,8 +291,8 @@ StatusOr<RestConfig> Select(const Merged& merged, const KubeconfigOptions& optio
   std::string name = options.context;
   if (name.empty()) {
     if (!merged.current_context) {
-      return absl::InvalidArgumentError(absl::StrCat(files, ": current-context: expected the name of a context, it is not set; ",
-                                                     Merged::Names(merged.contexts)));
+      return absl::InvalidArgumentError(absl::StrCat(
+          files, ": current-context: expected the name of a context, it is not set; ", Merged::Names(merged.contexts)));
     }
     ASSIGN_OR_RETURN(name, merged.current_context->Text());
   }
@@ -306,8 +311,8 @@ StatusOr<RestConfig> Select(const Merged& merged, const KubeconfigOptions& optio
   ASSIGN_OR_RETURN(std::string cluster_name, cluster_field.Text());
   const Named* cluster = Merged::Find(merged.clusters, cluster_name);
   if (cluster == nullptr) {
-    return cluster_field.Error(absl::StrCat("expected the name of a cluster, got \"", cluster_name, "\"; ",
-                                            Merged::Names(merged.clusters)));
+    return cluster_field.Error(
+        absl::StrCat("expected the name of a cluster, got \"", cluster_name, "\"; ", Merged::Names(merged.clusters)));
   }
   std::string server;
   RETURN_IF_ERROR(ReadCluster(cluster->body, system, &config, &server));
@@ -316,8 +321,8 @@ StatusOr<RestConfig> Select(const Merged& merged, const KubeconfigOptions& optio
   if (!user_name.empty()) {
     const Named* user = Merged::Find(merged.users, user_name);
     if (user == nullptr) {
-      return user_field.Error(absl::StrCat("expected the name of a user, got \"", user_name, "\"; ",
-                                           Merged::Names(merged.users)));
+      return user_field.Error(
+          absl::StrCat("expected the name of a user, got \"", user_name, "\"; ", Merged::Names(merged.users)));
     }
     RETURN_IF_ERROR(ReadUser(user->body, cluster->body, server, system, &config));
   }
@@ -377,7 +382,8 @@ StatusOr<RestConfig> InClusterConfig(const System& system) {
   std::string host = system.getenv("KUBERNETES_SERVICE_HOST").value_or("");
   std::string port = system.getenv("KUBERNETES_SERVICE_PORT").value_or("");
   if (host.empty() || port.empty()) {
-    return absl::NotFoundError("in-cluster: expected KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT; is this a pod?");
+    return absl::NotFoundError(
+        "in-cluster: expected KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT; is this a pod?");
   }
   RestConfig config;
   auto url = http::ParseUrl(absl::StrContains(host, ':') ? absl::StrCat("https://[", host, "]:", port)
@@ -389,7 +395,8 @@ StatusOr<RestConfig> InClusterConfig(const System& system) {
   if (!token.ok()) return Annotate(token.status(), config.identity.token_file);
   config.identity.token = std::string(absl::StripAsciiWhitespace(*token));
   if (config.identity.token.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(config.identity.token_file, ": expected a token, the file is empty"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(config.identity.token_file, ": expected a token, the file is empty"));
   }
   std::string ca_path = absl::StrCat(kServiceAccountDir, "/ca.crt");
   auto ca = system.read_file(ca_path);

@@ -51,17 +51,17 @@ struct Identity {
 
 // What is needed to reach one API server as one user.
 struct RestConfig {
-  http::Url server;        // path: prefix of all paths
-  http::TlsOptions tls;    // files are read in; client certificate as of now
-  std::string proxy_url;   // "" means that $HTTPS_PROXY and $NO_PROXY have been looked at, too
+  http::Url server;       // path: prefix of all paths
+  http::TlsOptions tls;   // files are read in; client certificate as of now
+  std::string proxy_url;  // "" means that $HTTPS_PROXY and $NO_PROXY have been looked at, too
   Identity identity;
-  std::string ns;          // of the context; "default" if it names none
-  std::string context;     // "" in a cluster
+  std::string ns;       // of the context; "default" if it names none
+  std::string context;  // "" in a cluster
 };
 
 struct KubeconfigOptions {
-  std::string path;      // --kubeconfig: only this file, which must exist
-  std::string context;   // --context; "" is current-context
+  std::string path;        // --kubeconfig: only this file, which must exist
+  std::string context;     // --context; "" is current-context
   bool in_cluster = true;  // where there is no kubeconfig at all, use the service account of the pod we run in
 };
 

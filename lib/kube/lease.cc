@@ -23,9 +23,7 @@ json::Value NodeOwner(const std::string& node, const std::string& uid) {
 
 }  // namespace
 
-std::string FormatMicroTime(absl::Time t) {
-  return absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", t, absl::UTCTimeZone());
-}
+std::string FormatMicroTime(absl::Time t) { return absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", t, absl::UTCTimeZone()); }
 
 StatusOr<LeaseRecord> ParseLease(std::string_view text) {
   ASSIGN_OR_RETURN(json::Value lease, json::Parse(text));
@@ -44,8 +42,12 @@ StatusOr<LeaseRecord> ParseLease(std::string_view text) {
 // ---- the node's heartbeat ----
 
 NodeLease::NodeLease(Client& client, NodeLeaseOptions options, std::function<std::string()> node_uid)
-    : client_(client), clock_(client.clock()), options_(std::move(options)), node_uid_(std::move(node_uid)),
-      backoff_(options_.retry), random_(RandomSeed()) {}
+    : client_(client),
+      clock_(client.clock()),
+      options_(std::move(options)),
+      node_uid_(std::move(node_uid)),
+      backoff_(options_.retry),
+      random_(RandomSeed()) {}
 
 // One patch, whatever the lease's version: nobody else writes to it.
 Task<Status> NodeLease::Renew() {
@@ -91,7 +93,8 @@ Task<> NodeLease::Run() {
       backoff_.Reset();
     } else {
       next = backoff_.Next();
-      Log(Severity::kWarning, "Node lease not renewed", {{"err", last_error_}, {"retryIn", absl::FormatDuration(next)}});
+      Log(Severity::kWarning, "Node lease not renewed",
+          {{"err", last_error_}, {"retryIn", absl::FormatDuration(next)}});
     }
     co_await WaitKick(next);
   }
@@ -105,7 +108,8 @@ void NodeLease::Kick() {
 // ---- leader election ----
 
 Status LeaderElector::Validate(const LeaderElectionOptions& o) {
-  if (o.ns.empty() || o.name.empty()) return absl::InvalidArgumentError("leader election: expected a namespace and a name");
+  if (o.ns.empty() || o.name.empty())
+    return absl::InvalidArgumentError("leader election: expected a namespace and a name");
   if (o.identity.empty()) return absl::InvalidArgumentError("leader election: expected an identity");
   if (o.retry_period <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError("leader election: expected a retry period above 0");
@@ -114,7 +118,8 @@ Status LeaderElector::Validate(const LeaderElectionOptions& o) {
     return absl::InvalidArgumentError("leader election: expected a renew deadline above 1.2 times the retry period");
   }
   if (o.lease_duration <= o.renew_deadline || o.lease_duration < absl::Seconds(1)) {
-    return absl::InvalidArgumentError("leader election: expected a lease duration above the renew deadline, 1 s at least");
+    return absl::InvalidArgumentError(
+        "leader election: expected a lease duration above the renew deadline, 1 s at least");
   }
   return absl::OkStatus();
 }
@@ -148,10 +153,12 @@ Task<Status> LeaderElector::Write(LeaseRecord next) {
                                       {.timeout = options_.renew_deadline});
     if (absl::IsAlreadyExists(written.status())) co_return absl::AbortedError("another candidate was faster");
   } else {
-    json::Object body{{"metadata", json::Object{{"resourceVersion", next.resource_version}}}, {"spec", std::move(spec)}};
+    json::Object body{{"metadata", json::Object{{"resourceVersion", next.resource_version}}},
+                      {"spec", std::move(spec)}};
     PatchOptions patch_options;
     patch_options.timeout = options_.renew_deadline;
-    written = co_await client_.Patch(ref, PatchType::kMerge, json::Serialize(json::Value(std::move(body))), patch_options);
+    written =
+        co_await client_.Patch(ref, PatchType::kMerge, json::Serialize(json::Value(std::move(body))), patch_options);
   }
   CO_RETURN_IF_ERROR(written.status());
   CO_ASSIGN_OR_RETURN(LeaseRecord record, ParseLease(*written));
@@ -184,8 +191,7 @@ Task<Status> LeaderElector::TryAcquireOrRenew() {
   CO_ASSIGN_OR_RETURN(LeaseRecord record, ParseLease(*current));
   Observe(std::move(record));
   bool mine = observed_.holder == options_.identity;
-  if (!mine && !observed_.holder.empty() &&
-      clock_.Now() < *observed_at_ + absl::Seconds(observed_.lease_seconds)) {
+  if (!mine && !observed_.holder.empty() && clock_.Now() < *observed_at_ + absl::Seconds(observed_.lease_seconds)) {
     co_return absl::AbortedError(absl::StrCat("held by ", observed_.holder));
   }
   next.resource_version = observed_.resource_version;
@@ -199,8 +205,7 @@ Task<Status> LeaderElector::RenewLoop(LeaderElector* self) {
   while (true) {
     co_await self->clock_.Sleep(self->options_.retry_period);
     Instant deadline = renewed + self->options_.renew_deadline;
-    Status status =
-        co_await WithDeadline(self->clock_, deadline, "renewing the lease", self->TryAcquireOrRenew());
+    Status status = co_await WithDeadline(self->clock_, deadline, "renewing the lease", self->TryAcquireOrRenew());
     if (status.ok()) {
       renewed = self->clock_.Now();
       continue;

@@ -65,8 +65,8 @@ class NodeLease {
 };
 
 struct LeaderElectionOptions {
-  std::string ns, name;  // of the Lease
-  std::string identity;  // unique among the candidates
+  std::string ns, name;                               // of the Lease
+  std::string identity;                               // unique among the candidates
   absl::Duration lease_duration = absl::Seconds(15);  // others wait as long since they last saw a renewal
   absl::Duration renew_deadline = absl::Seconds(10);  // the leader gives up when it could not renew for as long
   absl::Duration retry_period = absl::Seconds(2);

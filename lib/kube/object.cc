@@ -145,9 +145,7 @@ StatusOr<ObjectPtr> Object::Parse(std::string_view json) {
   return object;
 }
 
-std::string Object::Key() const {
-  return ns_.size == 0 ? std::string(name()) : absl::StrCat(ns(), "/", name());
-}
+std::string Object::Key() const { return ns_.size == 0 ? std::string(name()) : absl::StrCat(ns(), "/", name()); }
 
 StatusOr<ObjectList> ParseList(std::string_view json) {
   ObjectList list;

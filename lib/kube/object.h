@@ -1,5 +1,5 @@
-// An API object as the stores keep it: its JSON text and a small index. Whoever needs more parses the text into an arena
-// of its own (json/json.h, kubeapi/).
+// An API object as the stores keep it: its JSON text and a small index. Whoever needs more parses the text into an
+// arena of its own (json/json.h, kubeapi/).
 #pragma once
 
 #include <cstdint>

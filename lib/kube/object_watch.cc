@@ -6,7 +6,9 @@ namespace vck::kube {
 
 struct ObjectWatch::Entry : ReflectorSink {
   Entry(ObjectWatch* watch, std::string key_of, std::string ns, std::string name)
-      : owner(watch), key(std::move(key_of)), group(watch->executor_),
+      : owner(watch),
+        key(std::move(key_of)),
+        group(watch->executor_),
         reflector(watch->client_, *this,
                   ReflectorOptions{.collection = {watch->resource_, std::move(ns), ""},
                                    .field_selector = absl::StrCat("metadata.name=", name),

@@ -1,4 +1,5 @@
-// Single objects by name, as the Node authorizer allows them: one list/watch per ConfigMap or Secret that is referenced.
+// Single objects by name, as the Node authorizer allows them: one list/watch per ConfigMap or Secret that is
+// referenced.
 #pragma once
 
 #include <functional>
@@ -29,7 +30,7 @@ class ObjectWatch {
     kUnknown,  // not read yet
     kAbsent,   // the server says that there is none; it is seen when it appears
     kPresent,
-    kFailed,   // could not be read (yet); `error` says why, it is tried again
+    kFailed,  // could not be read (yet); `error` says why, it is tried again
   };
   struct View {
     State state = State::kUnknown;

@@ -40,7 +40,8 @@ bool Covers(std::string pattern, const http::Url& server) {
     if (pattern.substr(colon + 1) != absl::StrCat(server.port)) return false;
     pattern.resize(colon);
   }
-  if (pattern.size() > 2 && pattern.front() == '[' && pattern.back() == ']') pattern = pattern.substr(1, pattern.size() - 2);
+  if (pattern.size() > 2 && pattern.front() == '[' && pattern.back() == ']')
+    pattern = pattern.substr(1, pattern.size() - 2);
   if (is_address) {
     ip::address other = ip::make_address(pattern, ec);
     return !ec && other == address;

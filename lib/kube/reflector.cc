@@ -26,9 +26,15 @@ bool RefusesStreaming(const Status& error) {
 }  // namespace
 
 Reflector::Reflector(Client& client, ReflectorSink& sink, ReflectorOptions options)
-    : client_(client), clock_(client.clock()), sink_(sink), options_(std::move(options)), backoff_(options_.backoff),
-      state_(options_.streaming_list ? State::kStreamingList : State::kPagedList), streaming_ok_(options_.streaming_list),
-      random_(RandomSeed()), last_contact_(clock_.Now()) {}
+    : client_(client),
+      clock_(client.clock()),
+      sink_(sink),
+      options_(std::move(options)),
+      backoff_(options_.backoff),
+      state_(options_.streaming_list ? State::kStreamingList : State::kPagedList),
+      streaming_ok_(options_.streaming_list),
+      random_(RandomSeed()),
+      last_contact_(clock_.Now()) {}
 
 Task<> Reflector::Run() {
   while (sink_.wants_more()) {
@@ -239,8 +245,8 @@ Status Reflector::Apply(WatchEvent event) {
     ++stats_.bookmarks;
     // Bookmarks only go forward. If not, the server's history is another one (a restored backup).
     if (CompareResourceVersions(object.resource_version(), resource_version_) == -1) {
-      return absl::OutOfRangeError(absl::StrCat("the server went back from version ", resource_version_, " to ",
-                                                object.resource_version()));
+      return absl::OutOfRangeError(
+          absl::StrCat("the server went back from version ", resource_version_, " to ", object.resource_version()));
     }
     resource_version_ = std::string(object.resource_version());
     return absl::OkStatus();
@@ -287,6 +293,10 @@ void StoreSink::Upsert(ObjectPtr object) {
 }
 
 void StoreSink::Delete(ObjectPtr last_state) { store_.Erase(KeyOf(*last_state)); }
+
+void StoreSink::ListFailed(const Status& error) {
+  Log(Severity::kWarning, "A list failed and will be repeated", {{"err", error}});
+}
 
 ObjectPtr StoreSink::Find(const Object& like) const { return store_.Get(KeyOf(like)); }
 

@@ -51,7 +51,7 @@ class Reflector {
   enum class State { kStreamingList, kPagedList, kWatch };
   struct Stats {
     int64_t lists = 0, streaming_lists = 0, list_failures = 0;
-    int64_t watches = 0, short_watches = 0;  // short: ended within a second with nothing
+    int64_t watches = 0, short_watches = 0;                          // short: ended within a second with nothing
     int64_t events = 0, duplicates = 0, bookmarks = 0, relists = 0;  // relist: a list after the first
   };
 
@@ -122,6 +122,7 @@ class StoreSink : public ReflectorSink {
   void Upsert(ObjectPtr object) override;
   void Delete(ObjectPtr last_state) override;
   [[nodiscard]] ObjectPtr Find(const Object& like) const override;
+  void ListFailed(const Status& error) override;  // a warning in the log
 
  private:
   [[nodiscard]] std::string KeyOf(const Object& object) const;

@@ -53,13 +53,13 @@ StatusOr<WatchEvent> ParseWatchEvent(std::string_view json) {
   });
   if (!bad.ok()) return Annotate(bad, "watch event");
   if (!ok || cursor.Peek() != '\0' || cursor.offset() != json.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("watch event: expected a JSON object on a line of its own, got \"",
-                     absl::CHexEscape(json.substr(0, 100)), "\""));
+    return absl::InvalidArgumentError(absl::StrCat("watch event: expected a JSON object on a line of its own, got \"",
+                                                   absl::CHexEscape(json.substr(0, 100)), "\""));
   }
   if (!type) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "watch event: expected type ADDED, MODIFIED, DELETED, BOOKMARK or ERROR, got \"", absl::CHexEscape(unknown), "\""));
+    return absl::InvalidArgumentError(
+        absl::StrCat("watch event: expected type ADDED, MODIFIED, DELETED, BOOKMARK or ERROR, got \"",
+                     absl::CHexEscape(unknown), "\""));
   }
   event.type = *type;
   if (event.type == WatchEventType::kError) {
@@ -84,8 +84,8 @@ StatusOr<std::optional<WatchEvent>> WatchStream::Next() {
     size_t end = rest_.find('\n');
     size_t size = end == std::string_view::npos ? rest_.size() : end;
     if (buffer_.size() + size > max_event_bytes_) {
-      return error_ = absl::ResourceExhaustedError(
-                 absl::StrCat("watch event: longer than ", max_event_bytes_, " bytes"));
+      return error_ =
+                 absl::ResourceExhaustedError(absl::StrCat("watch event: longer than ", max_event_bytes_, " bytes"));
     }
     if (end == std::string_view::npos) {
       buffer_.append(rest_);

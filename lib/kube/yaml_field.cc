@@ -81,7 +81,8 @@ StatusOr<YamlField> YamlField::Member(std::string_view key) const {
   if (absent()) return YamlField(YAML::Node(YAML::NodeType::Undefined), file_, std::move(path));
   if (!node_.IsMap()) return Error(absl::StrCat("expected a map, got ", KindOf(node_)));
   for (const auto& member : node_) {
-    if (member.first.IsScalar() && member.first.Scalar() == key) return YamlField(member.second, file_, std::move(path));
+    if (member.first.IsScalar() && member.first.Scalar() == key)
+      return YamlField(member.second, file_, std::move(path));
   }
   return YamlField(YAML::Node(YAML::NodeType::Undefined), file_, std::move(path));
 }
@@ -90,7 +91,8 @@ StatusOr<std::vector<YamlField>> YamlField::Elements() const {
   std::vector<YamlField> elements;
   if (absent()) return elements;
   if (!node_.IsSequence()) return Error(absl::StrCat("expected a list, got ", KindOf(node_)));
-  for (const auto& element : node_) elements.emplace_back(element, file_, absl::StrCat(path_, "[", elements.size(), "]"));
+  for (const auto& element : node_)
+    elements.emplace_back(element, file_, absl::StrCat(path_, "[", elements.size(), "]"));
   return elements;
 }
 

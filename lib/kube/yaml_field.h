@@ -1,12 +1,12 @@
 // A place in a YAML file that knows its path, so that every error says where.
 #pragma once
 
-#include <yaml-cpp/yaml.h>
-
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <yaml-cpp/yaml.h>
 
 #include "base/status.h"
 
@@ -25,10 +25,10 @@ class YamlField {
   // "file: path: problem"; InvalidArgument.
   [[nodiscard]] Status Error(std::string_view problem) const;
   [[nodiscard]] StatusOr<YamlField> Member(std::string_view key) const;  // absent, or a map here
-  [[nodiscard]] StatusOr<std::vector<YamlField>> Elements() const;      // absent, or a list here
-  [[nodiscard]] StatusOr<std::string> Text() const;                     // "" where absent
+  [[nodiscard]] StatusOr<std::vector<YamlField>> Elements() const;       // absent, or a list here
+  [[nodiscard]] StatusOr<std::string> Text() const;                      // "" where absent
   [[nodiscard]] StatusOr<std::string> Text(std::string_view key) const;
-  [[nodiscard]] StatusOr<bool> Flag(std::string_view key) const;        // false where absent
+  [[nodiscard]] StatusOr<bool> Flag(std::string_view key) const;  // false where absent
   // Decoded; "" where absent.
   [[nodiscard]] StatusOr<std::string> Base64(std::string_view key) const;
   [[nodiscard]] StatusOr<std::vector<std::string>> Texts(std::string_view key) const;

@@ -8,8 +8,8 @@ namespace vck::kube {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using testing::FakeReply;
+using ::testing::HasSubstr;
 
 const ObjectRef kWeb{kPods, "ns", "web"};
 
@@ -54,11 +54,12 @@ TEST(Client, WritesAndTheirQueries) {
     seen.push_back(absl::StrCat(r.method, " ", r.target.substr(7), " ", *r.headers.Get("content-type")));
   }
   const std::string pods = "/api/v1/namespaces/ns/pods";
-  EXPECT_THAT(seen, ElementsAre("PATCH " + pods + "/web/status?fieldManager=vch%20kubelet&force=true application/apply-patch+yaml",
-                                "PATCH " + pods + "/web application/strategic-merge-patch+json",
-                                "PATCH " + pods + "/web application/merge-patch+json",
-                                "POST " + pods + "?dryRun=All application/json",
-                                "POST " + pods + "/web/binding application/json", "PUT " + pods + "/web application/json"));
+  EXPECT_THAT(
+      seen, ElementsAre(
+                "PATCH " + pods + "/web/status?fieldManager=vch%20kubelet&force=true application/apply-patch+yaml",
+                "PATCH " + pods + "/web application/strategic-merge-patch+json",
+                "PATCH " + pods + "/web application/merge-patch+json", "POST " + pods + "?dryRun=All application/json",
+                "POST " + pods + "/web/binding application/json", "PUT " + pods + "/web application/json"));
   EXPECT_EQ(f.client.calls().at({"patch", "pods"}), 2);
   EXPECT_EQ(f.client.calls().at({"patch", "pods/status"}), 1);
   EXPECT_EQ(f.client.results().at(200), 6);
@@ -155,7 +156,8 @@ TEST(Client, AnExpiredContinueTokenStartsOver) {
     if (r.target.find("continue=") != std::string::npos) {
       return FakeReply{.status = 410, .body = StatusObject(410, "Expired")};
     }
-    if (r.target.find("limit=") == std::string::npos) return FakeReply{.body = PodList(9, {Pod("a", "1", 1), Pod("b", "2", 2)})};
+    if (r.target.find("limit=") == std::string::npos)
+      return FakeReply{.body = PodList(9, {Pod("a", "1", 1), Pod("b", "2", 2)})};
     return FakeReply{.body = PodList(5, {Pod("a", "1", 1)}, "two")};
   });
   auto list = f.loop.Run(f.client.List({kPods, "", ""}, {.limit = 1}));
@@ -165,7 +167,8 @@ TEST(Client, AnExpiredContinueTokenStartsOver) {
 }
 
 TEST(Client, WatchReturnsTheServersRefusal) {
-  ClientFixture f([](const http::Request&) { return FakeReply{.status = 410, .body = StatusObject(410, "Expired", "too old")}; });
+  ClientFixture f(
+      [](const http::Request&) { return FakeReply{.status = 410, .body = StatusObject(410, "Expired", "too old")}; });
   auto body = f.loop.Run(f.client.Watch({kPods, "", ""}, {.resource_version = "1"}));
   EXPECT_EQ(body.status().code(), absl::StatusCode::kOutOfRange);
   EXPECT_THAT(body.status().message(), HasSubstr("too old"));

@@ -1,7 +1,8 @@
 #include "kube/credentials.h"
 
-#include <boost/asio/co_spawn.hpp>
 #include <map>
+
+#include <boost/asio/co_spawn.hpp>
 
 #include "gmock/gmock.h"
 #include "support/loop.h"
@@ -42,7 +43,10 @@ struct CredentialsFixture {
 };
 
 ExecConfig Shell(const std::string& script) {
-  return {.api_version = "client.authentication.k8s.io/v1", .command = "sh", .args = {"-c", script}, .interactive_mode = "Never"};
+  return {.api_version = "client.authentication.k8s.io/v1",
+          .command = "sh",
+          .args = {"-c", script},
+          .interactive_mode = "Never"};
 }
 const std::string kHead = R"({"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":)";
 
@@ -104,9 +108,9 @@ TEST(Credentials, PluginsRunWhenWhatTheyGaveExpires) {
   RestConfig config;
   std::string counter = ::testing::TempDir() + "/plugin-runs";
   std::remove(counter.c_str());
-  config.identity.exec =
-      Shell("echo x >> " + counter + "; n=$(wc -l < " + counter + "); printf '%s{\"token\":\"t%s\",\"expirationTimestamp\":" +
-            "\"2026-01-01T00:10:00Z\"}}' '" + kHead + "' $n");
+  config.identity.exec = Shell(
+      "echo x >> " + counter + "; n=$(wc -l < " + counter +
+      "); printf '%s{\"token\":\"t%s\",\"expirationTimestamp\":" + "\"2026-01-01T00:10:00Z\"}}' '" + kHead + "' $n");
   auto source = CredentialSource::Create(f.clock, f.pool, config, f.FakeFiles());
   auto first = f.Get(*source);
   EXPECT_EQ(f.Authorization(first), "Bearer t1");
@@ -126,7 +130,8 @@ TEST(Credentials, ManyCallersRunOnePlugin) {
   RestConfig config;
   std::string counter = ::testing::TempDir() + "/plugin-runs-2";
   std::remove(counter.c_str());
-  config.identity.exec = Shell("echo x >> " + counter + "; n=$(wc -l < " + counter + "); printf '%s{\"token\":\"t%s\"}}' '" + kHead + "' $n");
+  config.identity.exec = Shell("echo x >> " + counter + "; n=$(wc -l < " + counter +
+                               "); printf '%s{\"token\":\"t%s\"}}' '" + kHead + "' $n");
   auto source = CredentialSource::Create(f.clock, f.pool, config, f.FakeFiles());
   std::vector<std::string> tokens;
   for (int i = 0; i < 5; ++i) {
@@ -149,8 +154,9 @@ TEST(Credentials, AFailedPluginIsTold) {
 }
 
 TEST(ExecPlugin, GetsItsEnvironment) {
-  ExecConfig config = Shell("test \"$A\" = b && echo \"$KUBERNETES_EXEC_INFO\" | grep -q '\"interactive\":false' && echo '" + kHead +
-                            R"({"token":"t"}}')");
+  ExecConfig config =
+      Shell("test \"$A\" = b && echo \"$KUBERNETES_EXEC_INFO\" | grep -q '\"interactive\":false' && echo '" + kHead +
+            R"({"token":"t"}}')");
   config.env = {{"A", "b"}};
   auto result = RunExecPlugin(config, absl::Seconds(20));
   ASSERT_TRUE(result.ok()) << result.status();

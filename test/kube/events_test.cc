@@ -7,8 +7,8 @@
 namespace vck::kube {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::FakeReply;
+using ::testing::HasSubstr;
 
 const InvolvedObject kWeb{.ns = "ns", .name = "web", .uid = "u1", .resource_version = "7"};
 
@@ -142,7 +142,8 @@ TEST(Recorder, AnEventThatTheServerForgotIsCreatedAgain) {
 TEST(Recorder, AFullQueueDropsAndARefusalIsNotRepeated) {
   EventOptions options = Options();
   options.queue = 3;
-  ClientFixture f([&](const http::Request&) { return FakeReply{.status = 403, .body = StatusObject(403, "Forbidden")}; });
+  ClientFixture f(
+      [&](const http::Request&) { return FakeReply{.status = 403, .body = StatusObject(403, "Forbidden")}; });
   Recorder recorder(f.client, options);
   for (int i = 0; i < 5; ++i) recorder.Event(kWeb, EventType::kNormal, "R", absl::StrCat(i));
   EXPECT_EQ(recorder.stats().dropped, 2);

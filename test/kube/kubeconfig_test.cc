@@ -37,14 +37,15 @@ struct FakeSystem {
 
 // A configuration whose cluster and user are as given (flow YAML).
 std::string Config(const std::string& cluster, const std::string& user) {
-  return absl::StrCat("apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts:\n- name: c\n  context: {cluster: k, user: u}\n",
-                      "clusters:\n- name: k\n  cluster: ", cluster, "\nusers:\n- name: u\n  user: ", user, "\n");
+  return absl::StrCat(
+      "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts:\n- name: c\n  context: {cluster: k, user: u}\n",
+      "clusters:\n- name: k\n  cluster: ", cluster, "\nusers:\n- name: u\n  user: ", user, "\n");
 }
 
 StatusOr<RestConfig> Load(const std::string& text) {
   FakeSystem system;
-  system.files = {{"/k/config", text}, {"/k/ca.pem", kPem}, {"/k/cert.pem", kPem}, {"/k/key.pem", kPem}, {"/abs/tok", "tt\n"},
-                  {"/k/empty", ""}, {"/k/junk", "junk"}};
+  system.files = {{"/k/config", text},  {"/k/ca.pem", kPem}, {"/k/cert.pem", kPem}, {"/k/key.pem", kPem},
+                  {"/abs/tok", "tt\n"}, {"/k/empty", ""},    {"/k/junk", "junk"}};
   return LoadKubeconfig({.path = "/k/config"}, system.Get());
 }
 
@@ -52,10 +53,11 @@ const std::string kServer = "{server: 'https://h:6443'}";
 
 TEST(Kubeconfig, ReadsWhatKubectlReads) {
   const std::string data = absl::Base64Escape(kPem);
-  auto config = Load(Config(absl::StrCat("{server: 'https://Api.example:6443/base/', certificate-authority-data: ", data,
-                                         ", tls-server-name: api, proxy-url: 'http://proxy:3128', disable-compression: true}"),
-                            "{client-certificate: cert.pem, client-key: /k/key.pem, as: bob, as-groups: [g1, g2], "
-                            "as-user-extra: {scope: [s1, s2]}}"));
+  auto config =
+      Load(Config(absl::StrCat("{server: 'https://Api.example:6443/base/', certificate-authority-data: ", data,
+                               ", tls-server-name: api, proxy-url: 'http://proxy:3128', disable-compression: true}"),
+                  "{client-certificate: cert.pem, client-key: /k/key.pem, as: bob, as-groups: [g1, g2], "
+                  "as-user-extra: {scope: [s1, s2]}}"));
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->server.host, "api.example");
   EXPECT_EQ(config->server.port, 6443);
@@ -74,9 +76,10 @@ TEST(Kubeconfig, ReadsWhatKubectlReads) {
 }
 
 TEST(Kubeconfig, JsonIsReadToo) {
-  auto config = Load(R"({"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":)"
-                     R"({"cluster":"k","user":"u","namespace":"shop"}}],"clusters":[{"name":"k","cluster":{"server":)"
-                     R"("https://[fd00::1]:6443","insecure-skip-tls-verify":true}}],"users":[{"name":"u","user":{"token":"t"}}]})");
+  auto config = Load(
+      R"({"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":)"
+      R"({"cluster":"k","user":"u","namespace":"shop"}}],"clusters":[{"name":"k","cluster":{"server":)"
+      R"("https://[fd00::1]:6443","insecure-skip-tls-verify":true}}],"users":[{"name":"u","user":{"token":"t"}}]})");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->server.host, "fd00::1");
   EXPECT_TRUE(config->tls.insecure);
@@ -97,10 +100,12 @@ TEST(Kubeconfig, ServersWithoutASchemeAreLikeKubectls) {
 }
 
 TEST(Kubeconfig, ExecPlugins) {
-  auto config = Load(Config(
-      "{server: 'https://h:6443', extensions: [{name: client.authentication.k8s.io/exec, extension: {audience: a, n: 3}}]}",
-      "{exec: {apiVersion: client.authentication.k8s.io/v1, command: ./bin/login, args: [-x], env: [{name: A, value: b}], "
-      "provideClusterInfo: true, interactiveMode: Never, installHint: install it}}"));
+  auto config =
+      Load(Config("{server: 'https://h:6443', extensions: [{name: client.authentication.k8s.io/exec, extension: "
+                  "{audience: a, n: 3}}]}",
+                  "{exec: {apiVersion: client.authentication.k8s.io/v1, command: ./bin/login, args: [-x], env: [{name: "
+                  "A, value: b}], "
+                  "provideClusterInfo: true, interactiveMode: Never, installHint: install it}}"));
   ASSERT_TRUE(config.ok()) << config.status();
   const ExecConfig& exec = *config->identity.exec;
   EXPECT_EQ(exec.command, "/k/bin/login");
@@ -165,19 +170,22 @@ TEST(Kubeconfig, ErrorsNameFileFieldAndWhatWasExpected) {
       {"clusters: [{name: a, cluster: 3}]", "clusters[0].cluster", "expected a map"},
       {"{}", "current-context", "it is not set"},
       {"current-context: x", "current-context", "got \"x\"; there are none"},
-      {absl::StrReplaceAll(Config(kServer, "{}"), {{"cluster: k,", "cluster: z,"}}), "contexts[0].context.cluster", "there are: k"},
-      {absl::StrReplaceAll(Config(kServer, "{}"), {{"user: u}", "user: z}"}}), "contexts[0].context.user", "there are: u"},
+      {absl::StrReplaceAll(Config(kServer, "{}"), {{"cluster: k,", "cluster: z,"}}), "contexts[0].context.cluster",
+       "there are: k"},
+      {absl::StrReplaceAll(Config(kServer, "{}"), {{"user: u}", "user: z}"}}), "contexts[0].context.user",
+       "there are: u"},
       {Config("{}", "{}"), "clusters[0].cluster.server", "expected the server's URL"},
       {Config("{server: [a]}", "{}"), "clusters[0].cluster.server", "expected a string, got a list"},
       {Config("{server: 'ftp://h'}", "{}"), "clusters[0].cluster.server", "http"},
       {Config("{server: 'https://h:99999'}", "{}"), "clusters[0].cluster.server", "port"},
-      {Config("{server: 'https://h', insecure-skip-tls-verify: maybe}", "{}"), "clusters[0].cluster.insecure-skip-tls-verify",
-       "expected true or false, got \"maybe\""},
+      {Config("{server: 'https://h', insecure-skip-tls-verify: maybe}", "{}"),
+       "clusters[0].cluster.insecure-skip-tls-verify", "expected true or false, got \"maybe\""},
       {Config("{server: 'https://h', insecure-skip-tls-verify: true, certificate-authority: ca.pem}", "{}"),
        "clusters[0].cluster", "only one of"},
-      {Config("{server: 'https://h', certificate-authority: no.pem}", "{}"), "clusters[0].cluster.certificate-authority",
-       "expected a readable file, got /k/no.pem"},
-      {Config("{server: 'https://h', certificate-authority: junk}", "{}"), "clusters[0].cluster.certificate-authority", "PEM"},
+      {Config("{server: 'https://h', certificate-authority: no.pem}", "{}"),
+       "clusters[0].cluster.certificate-authority", "expected a readable file, got /k/no.pem"},
+      {Config("{server: 'https://h', certificate-authority: junk}", "{}"), "clusters[0].cluster.certificate-authority",
+       "PEM"},
       {Config("{server: 'https://h', certificate-authority-data: '%%%'}", "{}"),
        "clusters[0].cluster.certificate-authority-data", "expected base64"},
       {Config("{server: 'https://h', certificate-authority-data: anVuaw==}", "{}"),
@@ -194,8 +202,10 @@ TEST(Kubeconfig, ErrorsNameFileFieldAndWhatWasExpected) {
       {Config(kServer, "{as-groups: [a]}"), "users[0].user", "expected `as`"},
       {Config(kServer, "{auth-provider: {name: gcp}}"), "users[0].user.auth-provider", "exec plugin"},
       {Config(kServer, "{exec: {command: x}}"), "users[0].user.exec.apiVersion", "client.authentication.k8s.io/v1"},
-      {Config(kServer, "{exec: {apiVersion: client.authentication.k8s.io/v1alpha1}}"), "users[0].user.exec.apiVersion", "v1beta1"},
-      {Config(kServer, "{exec: {apiVersion: client.authentication.k8s.io/v1}}"), "users[0].user.exec.command", "command"},
+      {Config(kServer, "{exec: {apiVersion: client.authentication.k8s.io/v1alpha1}}"), "users[0].user.exec.apiVersion",
+       "v1beta1"},
+      {Config(kServer, "{exec: {apiVersion: client.authentication.k8s.io/v1}}"), "users[0].user.exec.command",
+       "command"},
       {Config(kServer, "{exec: {apiVersion: client.authentication.k8s.io/v1, command: x}}"),
        "users[0].user.exec.interactiveMode", "Never"},
       {Config(kServer, "{exec: {apiVersion: client.authentication.k8s.io/v1, command: x, interactiveMode: Always}}"),
@@ -207,8 +217,9 @@ TEST(Kubeconfig, ErrorsNameFileFieldAndWhatWasExpected) {
     auto config = Load(c.text);
     ASSERT_FALSE(config.ok()) << c.text;
     EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument) << c.text;
-    EXPECT_THAT(std::string(config.status().message()),
-                AllOf(HasSubstr(c.field.empty() ? "/k/config: " : "/k/config: " + c.field + ": "), HasSubstr(c.expected)))
+    EXPECT_THAT(
+        std::string(config.status().message()),
+        AllOf(HasSubstr(c.field.empty() ? "/k/config: " : "/k/config: " + c.field + ": "), HasSubstr(c.expected)))
         << c.text;
   }
 }

@@ -8,8 +8,8 @@
 namespace vck::kube {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::FakeReply;
+using ::testing::HasSubstr;
 
 // One Lease as the API server keeps it: versions, merge patches of spec, preconditions.
 struct LeaseServer {
@@ -18,7 +18,8 @@ struct LeaseServer {
   json::Object spec, metadata;
 
   FakeReply Text(int status = 200) {
-    json::Object lease{{"kind", "Lease"}, {"apiVersion", "coordination.k8s.io/v1"}, {"metadata", metadata}, {"spec", spec}};
+    json::Object lease{
+        {"kind", "Lease"}, {"apiVersion", "coordination.k8s.io/v1"}, {"metadata", metadata}, {"spec", spec}};
     lease["metadata"].as_object()["resourceVersion"] = absl::StrCat(version);
     return {.status = status, .body = json::Serialize(json::Value(lease))};
   }
@@ -56,7 +57,7 @@ TEST(NodeLease, CreatesAndRenews) {
   EXPECT_FALSE(server.metadata.contains("ownerReferences"));
   EXPECT_THAT(f.http->requests().back().target, HasSubstr("/namespaces/kube-node-lease/leases"));
   uid = "node-uid";
-  f.loop.Advance(absl::Seconds(61));
+  f.loop.Advance(absl::Seconds(55));
   EXPECT_EQ(server.metadata["ownerReferences"].at(0).at("uid"), "node-uid");
   EXPECT_EQ(server.writes, 6);
   EXPECT_EQ(f.http->requests().size(), 7u);  // one a renewal, after the first
@@ -131,7 +132,8 @@ TEST(LeaderElector, AnExpiredLeaseIsTakenByOnesOwnClock) {
   LeaseServer server;
   server.exists = true;
   // Its clock is years off, which says nothing.
-  server.spec = {{"holderIdentity", "dead"}, {"leaseDurationSeconds", 15}, {"renewTime", "2031-01-01T00:00:00.000000Z"}};
+  server.spec = {
+      {"holderIdentity", "dead"}, {"leaseDurationSeconds", 15}, {"renewTime", "2031-01-01T00:00:00.000000Z"}};
   ClientFixture f([&](const http::Request& r) { return server(r); });
   Candidate b(f, "b");
   Background run(f.loop, b.Run());
@@ -210,8 +212,9 @@ TEST(RequestCertificate, WaitsForApprovalAndSignature) {
 
 TEST(RequestCertificate, ADenialIsTold) {
   ClientFixture f([&](const http::Request& r) {
-    return FakeReply{.status = r.method == "POST" ? 201 : 200,
-                     .body = R"({"metadata":{"name":"csr-1"},"status":{"conditions":[{"type":"Denied","reason":"No"}]}})"};
+    return FakeReply{
+        .status = r.method == "POST" ? 201 : 200,
+        .body = R"({"metadata":{"name":"csr-1"},"status":{"conditions":[{"type":"Denied","reason":"No"}]}})"};
   });
   EXPECT_EQ(f.loop.Run(RequestCertificate(f.client, {})).status().code(), absl::StatusCode::kPermissionDenied);
 }

@@ -41,9 +41,12 @@ TEST(Object, LeavesManagedFieldsOutWhereverTheyAre) {
   const std::string managed = R"("managedFields":[{"manager":"k","fieldsV1":{"f:a":{"]}":"\"}"}}}])";
   const std::vector<std::pair<std::string, std::string>> cases = {
       {R"({"metadata":{)" + managed + R"(},"a":1})", R"({"metadata":{},"a":1})"},
-      {R"({"metadata":{)" + managed + R"(,"name":"x","uid":"u"},"a":1})", R"({"metadata":{"name":"x","uid":"u"},"a":1})"},
-      {R"({"metadata":{"uid":"u",)" + managed + R"(,"name":"x"},"a":1})", R"({"metadata":{"uid":"u","name":"x"},"a":1})"},
-      {R"({"metadata":{"uid":"u","name":"x",)" + managed + R"(},"a":1})", R"({"metadata":{"uid":"u","name":"x"},"a":1})"},
+      {R"({"metadata":{)" + managed + R"(,"name":"x","uid":"u"},"a":1})",
+       R"({"metadata":{"name":"x","uid":"u"},"a":1})"},
+      {R"({"metadata":{"uid":"u",)" + managed + R"(,"name":"x"},"a":1})",
+       R"({"metadata":{"uid":"u","name":"x"},"a":1})"},
+      {R"({"metadata":{"uid":"u","name":"x",)" + managed + R"(},"a":1})",
+       R"({"metadata":{"uid":"u","name":"x"},"a":1})"},
       {R"({"a":1,"metadata": { "uid" : "u" , )" + managed + R"( , "name" : "x" } })",
        R"({"a":1,"metadata":{"uid":"u","name":"x"}})"},
       {R"({"metadata":{"uid":"u" , )" + managed + R"( } })", R"({"metadata":{"uid":"u"}})"},
@@ -66,10 +69,10 @@ TEST(Object, ManagedFieldsElsewhereStay) {
 }
 
 TEST(Object, RefusesWhatIsNoObject) {
-  for (const char* text :
-       {"", " ", "null", "[]", "{", "{}", R"({"metadata":{"name":"x"})", R"({"metadata":{"name":"x"}}})", R"({"metadata":)",
-        R"({"metadata":{"name":"a\u0062"}})", R"({"metadata":{"name":{}}})", R"({"metadata":{"deletionTimestamp":"soon"}})",
-        R"({"metadata" {}})", R"({"metadata":{},})", R"({"a":"\","metadata":{}})"}) {
+  for (const char* text : {"", " ", "null", "[]", "{", "{}", R"({"metadata":{"name":"x"})",
+                           R"({"metadata":{"name":"x"}}})", R"({"metadata":)", R"({"metadata":{"name":"a\u0062"}})",
+                           R"({"metadata":{"name":{}}})", R"({"metadata":{"deletionTimestamp":"soon"}})",
+                           R"({"metadata" {}})", R"({"metadata":{},})", R"({"a":"\","metadata":{}})"}) {
     EXPECT_FALSE(Object::Parse(text).ok()) << text;
   }
 }
@@ -83,7 +86,8 @@ TEST(Object, StringsMayHoldAnything) {
 TEST(ObjectList, SplitsItems) {
   auto list = ParseList(
       R"({"kind":"PodList","metadata":{"resourceVersion":"77","continue":"abc","remainingItemCount":5},"items":[)"
-      R"({"metadata":{"name":"a","managedFields":[{}]}}, {"metadata":{"name":"b"}}]})" "\n");
+      R"({"metadata":{"name":"a","managedFields":[{}]}}, {"metadata":{"name":"b"}}]})"
+      "\n");
   ASSERT_TRUE(list.ok()) << list.status();
   EXPECT_EQ(list->resource_version, "77");
   EXPECT_EQ(list->continue_token, "abc");

@@ -9,23 +9,24 @@
 namespace vck::kube {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::FakePipe;
 using testing::FakeReply;
+using ::testing::HasSubstr;
 
 std::string Map(const std::string& name, int rv, bool immutable = false) {
-  return absl::StrCat(R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":")", name, R"(","namespace":"ns","uid":"u-)",
-                      name, R"(","resourceVersion":")", rv, R"("},"data":{"k":"v"})", immutable ? R"(,"immutable":true)" : "",
-                      "}");
+  return absl::StrCat(R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":")", name,
+                      R"(","namespace":"ns","uid":"u-)", name, R"(","resourceVersion":")", rv, R"("},"data":{"k":"v"})",
+                      immutable ? R"(,"immutable":true)" : "", "}");
 }
 
 struct WatchFixture : ClientFixture {
-  WatchFixture() : ClientFixture([this](const http::Request&) {
-                     FakeReply reply = replies.front();
-                     if (replies.size() > 1) replies.pop_front();
-                     return reply;
-                   }),
-                   watch(loop.executor(), client, kConfigMaps) {
+  WatchFixture()
+      : ClientFixture([this](const http::Request&) {
+          FakeReply reply = replies.front();
+          if (replies.size() > 1) replies.pop_front();
+          return reply;
+        }),
+        watch(loop.executor(), client, kConfigMaps) {
     watch.Subscribe([this](const std::string& key) { changes.push_back(key); });
   }
   std::deque<FakeReply> replies;
@@ -50,7 +51,8 @@ TEST(ObjectWatch, SeesAnObjectAndItsChanges) {
   f.loop.RunReady();
   EXPECT_EQ(ref.Get().state, ObjectWatch::State::kAbsent);
   EXPECT_EQ(f.changes.size(), 3u);
-  EXPECT_THAT(f.http->requests()[0].target, HasSubstr("/namespaces/ns/configmaps?watch=true&fieldSelector=metadata.name%3Dc"));
+  EXPECT_THAT(f.http->requests()[0].target,
+              HasSubstr("/namespaces/ns/configmaps?watch=true&fieldSelector=metadata.name%3Dc"));
 }
 
 TEST(ObjectWatch, TheLastReferenceEndsTheWatch) {
@@ -99,7 +101,9 @@ TEST(ObjectWatch, AnAbsentObjectIsSeenWhenItAppears) {
 TEST(ObjectWatch, ForbiddenJustAfterBindingIsTriedAgain) {
   WatchFixture f;
   FakeReply forbidden{.status = 403, .body = StatusObject(403, "Forbidden")};
-  f.replies = {forbidden, forbidden, {.body = Event("ADDED", Map("c", 3)) + Bookmark(5, true), .pieces = {FakeReply::Silence()}}};
+  f.replies = {forbidden,
+               forbidden,
+               {.body = Event("ADDED", Map("c", 3)) + Bookmark(5, true), .pieces = {FakeReply::Silence()}}};
   ObjectWatch::Ref ref = f.watch.Acquire("ns", "c");
   Background run(f.loop, f.watch.Run());
   f.loop.RunReady();

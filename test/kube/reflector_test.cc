@@ -7,10 +7,10 @@ namespace vck::kube {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using testing::FakePipe;
 using testing::FakeReply;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 bool Has(const http::Request& r, std::string_view text) { return r.target.find(text) != std::string::npos; }
 bool IsWatch(const http::Request& r) { return Has(r, "watch=true"); }
@@ -19,12 +19,16 @@ bool IsWatch(const http::Request& r) { return Has(r, "watch=true"); }
 // further ones stay silent.
 struct ReflectorFixture : ClientFixture {
   explicit ReflectorFixture(bool streaming = false)
-      : ClientFixture([this](const http::Request& r) { return Answer(r); }), sink(store),
+      : ClientFixture([this](const http::Request& r) { return Answer(r); }),
+        sink(store),
         reflector(client, sink, Options(streaming)) {
     store.Subscribe([this](const std::string& key) { changes.push_back(key); });
   }
   static ReflectorOptions Options(bool streaming) {
-    return {.collection = {kPods, "", ""}, .field_selector = "spec.nodeName=n", .streaming_list = streaming, .page_size = 2};
+    return {.collection = {kPods, "", ""},
+            .field_selector = "spec.nodeName=n",
+            .streaming_list = streaming,
+            .page_size = 2};
   }
   FakeReply Answer(const http::Request& r) {
     auto& script = IsWatch(r) ? watches : lists;
@@ -70,7 +74,8 @@ TEST(Reflector, ListsThenWatches) {
   EXPECT_TRUE(f.store.Synced());
   EXPECT_EQ(f.reflector.resource_version(), "13");
   EXPECT_EQ(f.reflector.state(), Reflector::State::kWatch);
-  EXPECT_THAT(f.Watches().at(0).target, HasSubstr("fieldSelector=spec.nodeName%3Dn&resourceVersion=10&allowWatchBookmarks=true"));
+  EXPECT_THAT(f.Watches().at(0).target,
+              HasSubstr("fieldSelector=spec.nodeName%3Dn&resourceVersion=10&allowWatchBookmarks=true"));
 }
 
 TEST(Reflector, ListsInPagesAndShowsThemAtOnce) {
@@ -269,7 +274,8 @@ TEST(Reflector, TextThatIsNoWatchLeadsToAList) {
 TEST(ReflectorStreaming, TheInitialEventsAreOneReplace) {
   ReflectorFixture f(true);
   auto pipe = std::make_shared<FakePipe>();
-  f.watches = {{.body = Event("ADDED", Pod("a", "1", 3)) + Event("ADDED", Pod("b", "2", 2)) + Bookmark(5), .pipe = pipe}};
+  f.watches = {
+      {.body = Event("ADDED", Pod("a", "1", 3)) + Event("ADDED", Pod("b", "2", 2)) + Bookmark(5), .pipe = pipe}};
   Background run(f.loop, f.reflector.Run());
   f.loop.Advance(absl::Seconds(1));
   EXPECT_FALSE(f.store.Synced());

@@ -32,7 +32,8 @@ class FixedCredentials : public CredentialSource {
 struct ClientFixture {
   explicit ClientFixture(testing::FakeHttp::Handler handler, ClientOptions options = {})
       : http(std::make_shared<testing::FakeHttp>(loop.clock(), std::move(handler))),
-        credentials(std::make_shared<FixedCredentials>()), client(loop.clock(), http, credentials, Config(), options) {}
+        credentials(std::make_shared<FixedCredentials>()),
+        client(loop.clock(), http, credentials, Config(), options) {}
   static RestConfig Config() {
     RestConfig config;
     config.server.path = "/prefix";
@@ -64,8 +65,8 @@ class Background {
 };
 
 inline std::string Pod(const std::string& name, const std::string& uid, int rv, const std::string& more = "") {
-  return absl::StrCat(R"({"kind":"Pod","apiVersion":"v1","metadata":{"name":")", name, R"(","namespace":"ns","uid":")", uid,
-                      R"(","resourceVersion":")", rv, R"("},"spec":{"nodeName":"n")", more, "}}");
+  return absl::StrCat(R"({"kind":"Pod","apiVersion":"v1","metadata":{"name":")", name, R"(","namespace":"ns","uid":")",
+                      uid, R"(","resourceVersion":")", rv, R"("},"spec":{"nodeName":"n")", more, "}}");
 }
 inline std::string Event(const std::string& type, const std::string& object) {
   return absl::StrCat(R"({"type":")", type, R"(","object":)", object, "}\n");

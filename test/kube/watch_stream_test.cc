@@ -79,11 +79,13 @@ TEST(WatchStream, RefusesTooLongEvents) {
 }
 
 TEST(WatchStream, RefusesWhatIsNoEvent) {
-  for (const char* line : {"<html>", "{}", "[]", R"({"type":"ADDED"})", R"({"type":"ADDED","object":{}})", R"({"type":1})",
-                           R"({"type":"ADDED","object":{"metadata":{}}} x)", R"({"object":{"metadata":{}}})"}) {
+  for (const char* line :
+       {"<html>", "{}", "[]", R"({"type":"ADDED"})", R"({"type":"ADDED","object":{}})", R"({"type":1})",
+        R"({"type":"ADDED","object":{"metadata":{}}} x)", R"({"object":{"metadata":{}}})"}) {
     EXPECT_FALSE(ParseWatchEvent(line).ok()) << line;
   }
-  EXPECT_THAT(ParseWatchEvent(R"({"type":"RENAMED","object":{"metadata":{}}})").status().message(), HasSubstr("RENAMED"));
+  EXPECT_THAT(ParseWatchEvent(R"({"type":"RENAMED","object":{"metadata":{}}})").status().message(),
+              HasSubstr("RENAMED"));
 }
 
 TEST(WatchStream, KnowsTheEndOfTheInitialEvents) {
@@ -96,7 +98,8 @@ TEST(WatchStream, KnowsTheEndOfTheInitialEvents) {
 TEST(Errors, CarryCodeReasonAndDelay) {
   Status status = ErrorFromResponse(409, StatusObject(409, "AlreadyExists"), std::nullopt, "create");
   EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
-  EXPECT_EQ(ErrorFromResponse(409, StatusObject(409, "Conflict"), std::nullopt, "x").code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(ErrorFromResponse(409, StatusObject(409, "Conflict"), std::nullopt, "x").code(),
+            absl::StatusCode::kAborted);
   EXPECT_EQ(ErrorFromStatusObject(StatusObject(410, "Expired"), "w").code(), absl::StatusCode::kOutOfRange);
   status = ErrorFromResponse(503, "<html>\n", "7", "get");
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);

@@ -46,8 +46,8 @@ struct FakeReply {
   std::vector<std::string> pieces;  // read one by one after `body`; a break or a pause where the text says so
   std::shared_ptr<FakePipe> pipe;   // read after the pieces; without one the body ends
   http::Headers headers;
-  absl::Duration delay;             // before the response begins
-  Status error;                     // instead of a response
+  absl::Duration delay;  // before the response begins
+  Status error;          // instead of a response
 
   // For `pieces`: the connection breaks here; the reader waits forever; it waits for so many seconds.
   static std::string Break() { return std::string("\x01break"); }

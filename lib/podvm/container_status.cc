@@ -147,6 +147,8 @@ void Merger::Guest(const guestapi::ContainerState& g, bool* lost) {
   if (g.id.empty()) {
     // Not started in this boot.
     if (!have.boot.empty() && have.boot == s_.boot) return;
+    // It was told to be lost before it ever ran.
+    if (status_.container_id.empty() && status_.state == State::kTerminated) return;
     if (!status_.container_id.empty()) {
       if (!s_.restarts) return;  // see Lose
       if (status_.state == State::kRunning) *lost = true;

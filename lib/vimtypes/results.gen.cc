@@ -28,6 +28,9 @@ template StatusOr<std::vector<std::shared_ptr<PerfEntityMetricBase>>>
 Decode<std::vector<std::shared_ptr<PerfEntityMetricBase>>>(const Reply& reply);
 template StatusOr<ClusterPowerOnVmResult> FromRaw<ClusterPowerOnVmResult>(const RawXml& raw);
 template StatusOr<HostDatastoreBrowserSearchResults> FromRaw<HostDatastoreBrowserSearchResults>(const RawXml& raw);
+template StatusOr<std::vector<HostDatastoreBrowserSearchResults>>
+FromRaw<std::vector<HostDatastoreBrowserSearchResults>>(const RawXml& raw);
 template StatusOr<HttpNfcLeaseInfo> FromRaw<HttpNfcLeaseInfo>(const RawXml& raw);
+template StatusOr<std::vector<PerfCounterInfo>> FromRaw<std::vector<PerfCounterInfo>>(const RawXml& raw);
 
 }  // namespace vck::vimtypes

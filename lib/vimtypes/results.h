@@ -33,9 +33,13 @@ StatusOr<Object> FromRaw(const RawXml& raw) {
   pugi::xml_document document;
   std::string text = absl::StrCat("<value>", raw.xml, "</value>");
   Object object{};
-  if (!document.load_buffer_inplace(text.data(), text.size()) || !Get(document.document_element(), object)) {
-    return absl::InternalError(absl::StrCat("malformed ", raw.type));
+  bool ok = static_cast<bool>(document.load_buffer_inplace(text.data(), text.size()));
+  if constexpr (kIsVector<Object>) {  // ArrayOfXxx
+    for (const pugi::xml_node& item : document.document_element().children()) ok &= Get(item, object);
+  } else {
+    ok = ok && Get(document.document_element(), object);
   }
+  if (!ok) return absl::InternalError(absl::StrCat("malformed ", raw.type));
   return object;
 }
 

@@ -24,6 +24,7 @@ struct Credentials {
 };
 
 struct SessionOptions {
+  http::Url origin;           // of the client: scheme, host and port
   std::string path = "/sdk";  // of the endpoint
   std::string user_agent = "vch-kubelet/" VCK_VERSION;
   // Asked at each login, so that a rotated password is taken up. Must not block for long.

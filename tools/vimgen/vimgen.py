@@ -244,7 +244,8 @@ class Generator:
         types = {self.result_type(wsdl, *self.method(managed, wsdl)[1:]) for managed, wsdl in self.methods} - {"void"}
         out = [HEAD, "#include \"vimtypes/results.h\"\n\nnamespace vck::vimtypes {\n\n"]
         out += [f"template StatusOr<{name}> Decode<{name}>(const Reply& reply);\n" for name in sorted(types)]
-        out += [f"template StatusOr<{name}> FromRaw<{name}>(const RawXml& raw);\n" for name in sorted(self.raw)]
+        raw = [f"std::vector<{name[:-2]}>" if name.endswith("[]") else name for name in sorted(self.raw)]
+        out += [f"template StatusOr<{name}> FromRaw<{name}>(const RawXml& raw);\n" for name in raw]
         out.append("\n}  // namespace vck::vimtypes\n")
         return "".join(out)
 

@@ -1,10 +1,6 @@
 // Links and guests on loopback, in real time: for what needs sockets.
 #pragma once
 
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/post.hpp>
 #include <functional>
 #include <map>
 #include <memory>
@@ -12,6 +8,10 @@
 #include <set>
 #include <string>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"

@@ -1,0 +1,197 @@
+// Links against a tether that says what a test wants it to say.
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "guestapi/frame.h"
+#include "guestlink/net.h"
+#include "http/server.h"
+
+namespace vck::guestlink {
+namespace {
+
+using guestapi::GuestState;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// Sends `script` to whoever opens the channel, keeps it open until Drop(), and notes what it gets.
+class ScriptedTether {
+ public:
+  explicit ScriptedTether(Net* net) : net_(net) {
+    key_ = NewKey();
+    http::CertRequest request{.common_name = "x", .now = absl::Now()};
+    http::TlsServerOptions tls{.cert_pem = *http::SignCertificate(key_, request, "", key_), .key_pem = key_};
+    http::ServerOptions options{.address = TestAddress(200), .tls = *http::TlsContext::Server(std::move(tls))};
+    server_ = *http::Server::Listen(net->executor(), net->clock(), std::move(options),
+                                    [this](http::Exchange& exchange) { return Serve(&exchange); });
+    net->Spawn(server_->Run());
+  }
+  ~ScriptedTether() { net_->Close(); }
+
+  [[nodiscard]] Endpoint endpoint() const {
+    return {.vm = "vm-1",
+            .address = TestAddress(200),
+            .port = server_->port(),
+            .guest = {.boot_id = "b1", .key_hash = *http::PublicKeyHash(key_)}};
+  }
+  void Say(const guestapi::Frame& frame) { script_ += guestapi::EncodeFrame(frame); }
+  void SayText(const std::string& text) { script_ += text; }
+  void SayNow(const guestapi::Frame& frame) {
+    EXPECT_TRUE(net_->Run(stream_->Write(guestapi::EncodeFrame(frame))).ok());
+  }
+  void Drop() { stream_->Close(); }
+  void SetStatus(int status) { status_ = status; }
+  std::vector<guestapi::Frame>& frames() { return frames_; }
+  [[nodiscard]] int channels() const { return channels_; }
+
+ private:
+  Task<Status> Serve(http::Exchange* exchange) {
+    if (status_ != 101) co_return co_await exchange->Respond({status_, {}, R"({"error":{"message":"too old"}})"});
+    std::string leftover;
+    CO_ASSIGN_OR_RETURN(auto stream, co_await exchange->Upgrade({{"Upgrade", "vch-channel/1"}}, &leftover));
+    stream_ = stream.get();
+    ++channels_;
+    CO_RETURN_IF_ERROR(co_await stream->Write(script_));
+    guestapi::FrameSplitter splitter;
+    while (true) {
+      char buffer[4096];
+      CO_ASSIGN_OR_RETURN(size_t n, co_await stream->ReadSome(buffer));
+      if (n == 0) co_return absl::OkStatus();
+      CO_RETURN_IF_ERROR(splitter.Feed({buffer, n}, [this](std::string_view line) -> Status {
+        ASSIGN_OR_RETURN(auto frame, guestapi::DecodeFrame(line));
+        frames_.push_back(std::move(frame));
+        return absl::OkStatus();
+      }));
+    }
+  }
+
+  Net* net_;
+  std::string key_;
+  std::unique_ptr<http::Server> server_;
+  std::string script_;
+  int status_ = 101;
+  int channels_ = 0;
+  http::Stream* stream_ = nullptr;
+  std::vector<guestapi::Frame> frames_;
+};
+
+guestapi::Hello HelloOf(const std::string& boot) { return {.boot_id = boot, .pod_uid = "uid-1"}; }
+GuestState StateOf(const std::string& boot, int64_t sequence, int64_t revision = 0) {
+  GuestState out;
+  out.boot_id = boot;
+  out.sequence = sequence;
+  out.spec_revision = revision;
+  out.guest_now = absl::Now() - absl::Hours(1);
+  return out;
+}
+
+class ScriptedTest : public ::testing::Test {
+ protected:
+  void Connect() { kubelet_->Connect("uid-1", tether_.endpoint()); }
+  bool UntilSequence(int64_t sequence) {
+    return net_.Until([&] { return kubelet_.State("uid-1").guest.sequence == sequence; });
+  }
+
+  std::vector<int64_t> seen_;
+  Net net_;
+  Kubelet kubelet_{&net_, NewKey()};
+  ScriptedTether tether_{&net_};
+};
+
+TEST_F(ScriptedTest, WithinABootOnlyNewerSnapshotsCount) {
+  kubelet_->states().Subscribe([this](const std::string& uid) { seen_.push_back(kubelet_.State(uid).guest.sequence); });
+  tether_.Say(HelloOf("b1"));
+  for (int sequence : {3, 2, 3, 5, 4}) tether_.Say(StateOf("b1", sequence));
+  tether_.Say(StateOf("b2", 1));
+  Connect();
+  ASSERT_TRUE(UntilSequence(1));
+  EXPECT_THAT(seen_, ElementsAre(3, 5, 1)) << "another boot begins anew";
+  EXPECT_NEAR(absl::ToDoubleSeconds(kubelet_.State("uid-1").clock_offset), 3600, 60);
+}
+
+TEST_F(ScriptedTest, ALostChannelKeepsTheStateAndIsMadeAgain) {
+  tether_.Say(HelloOf("b1"));
+  tether_.Say(StateOf("b1", 7));
+  Connect();
+  ASSERT_TRUE(UntilSequence(7));
+  tether_.Drop();
+  ASSERT_TRUE(net_.Until([&] { return !kubelet_.State("uid-1").connected; }));
+  EXPECT_EQ(kubelet_.State("uid-1").guest.sequence, 7);
+  EXPECT_THAT(kubelet_.State("uid-1").error, HasSubstr("closed the channel"));
+  ASSERT_TRUE(kubelet_.UntilConnected("uid-1")) << "the same snapshot is enough";
+  EXPECT_EQ(kubelet_.State("uid-1").error, "");
+  EXPECT_EQ(tether_.channels(), 2);
+  EXPECT_EQ(kubelet_.Metric("vch_guest_reconnects_total"), "1");
+}
+
+TEST_F(ScriptedTest, WishesAreRepeatedUntilTheGuestKnowsThem) {
+  tether_.Say(HelloOf("b1"));
+  tether_.Say(StateOf("b1", 1, 4));
+  kubelet_->Push("uid-1", SpecOf("uid-1", "", 5));
+  kubelet_->Stop("uid-1", {.grace_seconds = 9});
+  Connect();
+  ASSERT_TRUE(net_.Until([&] { return tether_.frames().size() == 2; }));
+  EXPECT_EQ(std::get<guestapi::GuestSpec>(tether_.frames()[0]).revision, 5);
+  EXPECT_EQ(std::get<guestapi::StopRequest>(tether_.frames()[1]).grace_seconds, 9);
+  // It never reported them, so the next connection gets them again.
+  tether_.frames().clear();
+  tether_.Drop();
+  ASSERT_TRUE(net_.Until([&] { return tether_.frames().size() == 2; }));
+  // And not what it knows.
+  tether_.frames().clear();
+  tether_.SayNow(StateOf("b1", 2, 5));
+  ASSERT_TRUE(UntilSequence(2));
+  kubelet_->Stop("uid-1", {.grace_seconds = 20});
+  kubelet_->Stop("uid-1", {.grace_seconds = 1});
+  ASSERT_TRUE(net_.Until([&] { return !tether_.frames().empty(); }));
+  EXPECT_EQ(std::get<guestapi::StopRequest>(tether_.frames()[0]).grace_seconds, 1) << "only a shorter grace";
+  EXPECT_EQ(tether_.frames().size(), 1);
+}
+
+TEST_F(ScriptedTest, TheEndIsAcknowledged) {
+  tether_.Say(HelloOf("b1"));
+  GuestState state = StateOf("b1", 6);
+  state.finished = true;
+  tether_.Say(state);
+  Connect();
+  ASSERT_TRUE(net_.Until([&] { return !tether_.frames().empty(); }));
+  EXPECT_EQ(std::get<guestapi::Ack>(tether_.frames()[0]).sequence, 6);
+}
+
+TEST_F(ScriptedTest, WhatIsNotOfTheProtocolEndsTheChannel) {
+  struct Case {
+    std::string text, error;
+  } cases[] = {
+      {R"({"hello":{"version":2,"bootId":"b1","podUid":"uid-1"}})", "the guest speaks version 2, and this kubelet 1"},
+      {R"({"hello":{"bootId":"b1","podUid":"uid-9"}})", "the guest says that it is of pod uid-9"},
+      {R"({"state":{"bootId":"b1","sequence":1,"guestNow":1,"podUid":"uid-9"}})", "the guest runs pod uid-9"},
+      {R"({"state":{"bootId":"b1"}})", "state: sequence is missing"},
+      {"garbage", "not JSON"},
+      {R"({"hello":{"bootId":"b1","podUid":"uid-1","csr":"garbage"}})",
+       "expected a key, certificate or certificate request"},
+  };
+  for (const Case& c : cases) {
+    Net net;
+    Kubelet kubelet(&net, NewKey());
+    ScriptedTether tether(&net);
+    tether.SayText(c.text + "\n");
+    kubelet->Connect("uid-1", tether.endpoint());
+    EXPECT_THAT(kubelet.UntilError("uid-1"), HasSubstr(c.error));
+    EXPECT_FALSE(kubelet.State("uid-1").connected);
+  }
+}
+
+TEST_F(ScriptedTest, ARequestForAnotherKeyIsNotSigned) {
+  auto hello = HelloOf("b1");
+  hello.csr = *http::CreateCsr(NewKey(), {.common_name = "uid-1"});
+  tether_.Say(hello);
+  Connect();
+  EXPECT_THAT(kubelet_.UntilError("uid-1"), HasSubstr("for another key than the connection's"));
+}
+
+TEST_F(ScriptedTest, ARefusedUpgradeSaysWhy) {
+  tether_.SetStatus(426);
+  Connect();
+  EXPECT_THAT(kubelet_.UntilError("uid-1"), HasSubstr("the guest answered 426: too old"));
+}
+
+}  // namespace
+}  // namespace vck::guestlink

@@ -390,9 +390,10 @@ Task<Status> App::Impl::RunVSphere() {
                     .memories = memories,
                     .vch_id = options.pod.vch_id,
                     .fresh = [this] { return vsphere->inventory.fresh(); }};
-  PodEvents events{.event = [this](const kube::Object& pod, bool warning, std::string reason,
-                                   std::string message) { Record(pod, warning, std::move(reason), std::move(message)); },
-                   .status_changed = [this](const std::string& uid) { status_queue->Add(uid); }};
+  PodEvents events{
+      .event = [this](const kube::Object& pod, bool warning, std::string reason,
+                      std::string message) { Record(pod, warning, std::move(reason), std::move(message)); },
+      .status_changed = [this](const std::string& uid) { status_queue->Add(uid); }};
   VmReconcilerOptions vm_options;
   vm_options.vch_id = options.pod.vch_id;
   vm_options.node_name = options.kube.node_name;

@@ -40,9 +40,9 @@ Task<StatusOr<flow::Result>> VmReconciler::Reconcile(std::string uid) {
     CO_RETURN_IF_ERROR(co_await SettleUnknownCreate(look));
     look.in.vm.create_in_flight = look.memory->creating || look.memory->created.has_value();
   }
-  if (!look.in.vm.synced) co_return flow::Result{.requeue_after = absl::Seconds(2)};  // an outage of vCenter
   absl::Time now = look.in.now;
   // An orphan is one only at the second sighting: the first may be a store that lags.
+  if (look.facts.object == nullptr && !look.in.vm.synced) co_return flow::Result{.requeue_after = absl::Seconds(5)};
   if (look.facts.object == nullptr) {
     if (!look.memory->orphan_since) look.memory->orphan_since = now;
     absl::Duration left = *look.memory->orphan_since + options_.orphan_interval - now;
@@ -67,6 +67,10 @@ Task<StatusOr<flow::Result>> VmReconciler::Reconcile(std::string uid) {
   for (const podvm::Action& action : plan.actions) CO_RETURN_IF_ERROR(co_await Act(look, action));
   flow::Result result;
   if (plan.requeue_at) result.requeue_after = std::max(*plan.requeue_at - now, absl::Milliseconds(1));
+  // An outage of vCenter: its end changes nothing that would enqueue this key.
+  if (!look.in.vm.synced) {
+    result.requeue_after = std::min(result.requeue_after.value_or(absl::Seconds(5)), absl::Seconds(5));
+  }
   // Effects are seen through the inventory; this is for the case that nothing changes there.
   if (!plan.actions.empty())
     result.requeue_after = std::min(result.requeue_after.value_or(absl::Seconds(10)), absl::Seconds(10));
@@ -299,7 +303,8 @@ Task<Status> VmReconciler::Create(Look& look) {
                                                                  : "",
                             .dns = options_.dns,
                             .port = options_.tether_port,
-                            .kubelet_key_hash = deps_.facts.links.key_hash()};
+                            .kubelet_key_hash = deps_.facts.links.key_hash(),
+                            .kubelet_ca = deps_.facts.links.ca_pem()};
   vch::PodKey key{.vch_id = options_.vch_id,
                   .pod_uid = look.uid,
                   .pod_namespace = std::string(look.pod()->ns()),

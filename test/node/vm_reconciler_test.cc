@@ -1,0 +1,367 @@
+#include "node/vm_reconciler.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "http/message.h"
+#include "support/loop.h"
+#include "vch/keys.h"
+#include "vch/names.h"
+#include "vch/pod_key.h"
+
+namespace vck::node {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using vck::testing::Loop;
+using vimtypes::MoRef;
+using vimtypes::PowerState;
+using vimtypes::VmRecord;
+
+class FakeLinks : public guestlink::Links {
+ public:
+  void Connect(const std::string& uid, const guestlink::Endpoint& endpoint) override { connected[uid] = endpoint; }
+  void Disconnect(const std::string& uid) override { connected.erase(uid); }
+  void Forget(const std::string& uid) override {
+    connected.erase(uid);
+    store.Erase(uid);
+  }
+  void Push(const std::string& uid, std::shared_ptr<const guestapi::GuestSpec> spec) override {
+    pushed[uid] = std::move(spec);
+  }
+  void Stop(const std::string& uid, guestapi::StopRequest request) override {
+    stops[uid].push_back(request.grace_seconds);
+  }
+  void PowerOff(const std::string&) override {}
+  flow::Store<std::string, guestlink::LinkState>& states() override { return store; }
+  [[nodiscard]] std::string key_hash() const override { return "hash"; }
+  Task<Status> Run() override { co_return absl::OkStatus(); }
+
+  std::map<std::string, guestlink::Endpoint> connected;
+  std::map<std::string, std::shared_ptr<const guestapi::GuestSpec>> pushed;
+  std::map<std::string, std::vector<int64_t>> stops;
+  flow::Store<std::string, guestlink::LinkState> store;
+};
+
+// A vCenter whose inventory shows what was done as soon as it was done, unless `lag` is set.
+class FakeOps : public VmOps {
+ public:
+  explicit FakeOps(VmIndex::Store& vms) : vms_(vms) {}
+  Task<StatusOr<MoRef>> Create(vimtypes::VirtualMachineConfigSpec spec) override {
+    calls.push_back("create");
+    if (!next_create.ok()) {
+      Status status = std::exchange(next_create, absl::OkStatus());
+      if (create_happened_anyway) Add(spec);
+      co_return status;
+    }
+    co_return Add(spec);
+  }
+  Task<Status> PowerOn(MoRef vm) override {
+    calls.push_back("on");
+    co_return Set(vm, PowerState::kOn);
+  }
+  Task<Status> PowerOff(MoRef vm) override {
+    calls.push_back("off");
+    co_return Set(vm, PowerState::kOff);
+  }
+  Task<Status> Destroy(MoRef vm) override {
+    calls.push_back("destroy");
+    real.erase(vm.value);
+    if (!lag) vms_.Erase(vm.value);
+    co_return absl::OkStatus();
+  }
+  Task<Status> Answer(MoRef, std::string, std::string) override {
+    calls.push_back("answer");
+    co_return absl::OkStatus();
+  }
+  Task<StatusOr<std::optional<MoRef>>> FindByName(std::string name) override {
+    calls.push_back("find");
+    for (const auto& [moid, vm] : real) {
+      if (vm.name == name) co_return vm.vm;
+    }
+    co_return std::nullopt;
+  }
+  MoRef Add(const vimtypes::VirtualMachineConfigSpec& spec) {
+    VmRecord vm;
+    vm.vm = {"VirtualMachine", "vm-" + std::to_string(++number)};
+    vm.name = spec.name.value_or("");
+    vm.power = PowerState::kOff;
+    vm.connection = vimtypes::ConnectionState::kConnected;
+    for (const auto& option : spec.extraConfig) {
+      if (option->key == vch::kPodKey) vm.pod_key = std::get<std::string>(option->value);
+    }
+    vm.guest_key = "-";
+    Put(vm);
+    return vm.vm;
+  }
+  void Put(const VmRecord& vm) {
+    real[vm.vm.value] = vm;
+    if (!lag) vms_.Put(vm.vm.value, std::make_shared<const VmRecord>(vm));
+  }
+  Status Set(const MoRef& vm, PowerState power) {
+    auto it = real.find(vm.value);
+    if (it == real.end()) return absl::NotFoundError("ManagedObjectNotFound");
+    VmRecord changed = it->second;
+    changed.power = power;
+    Put(changed);
+    return absl::OkStatus();
+  }
+  void CatchUp() {
+    lag = false;
+    for (const auto& [moid, vm] : real) vms_.Put(moid, std::make_shared<const VmRecord>(vm));
+  }
+
+  std::vector<std::string> calls;
+  std::map<std::string, VmRecord> real;
+  Status next_create;
+  bool create_happened_anyway = false;
+  bool lag = false;
+  int number = 0;
+
+ private:
+  VmIndex::Store& vms_;
+};
+
+constexpr const char* kUid = "11111111-2222-3333-4444-555555555555";
+
+class VmReconcilerTest : public ::testing::Test {
+ protected:
+  VmReconcilerTest() {
+    vms.MarkSynced();
+    pods.MarkSynced();
+    ipam.SetRange(*ParseRange("10.0.0.0/24"));
+  }
+  static std::string PodJson(const std::string& extra_meta = "", const std::string& status = "{}") {
+    return absl::StrCat(
+        R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"default","uid":")", kUid,
+        R"(","resourceVersion":"1","generation":1)", extra_meta,
+        R"(},"spec":{"nodeName":"n","restartPolicy":"Always","containers":[{"name":"c","image":"i"}]},"status":)",
+        status, "}");
+  }
+  void PutPod(const std::string& json) {
+    auto object = kube::Object::Parse(json);
+    ASSERT_TRUE(object.ok()) << object.status();
+    pods.Put(kUid, *object);
+  }
+  Status Once() {
+    auto result = loop.Run(reconciler.Reconcile(kUid));
+    last = result.ok() ? *result : flow::Result{};
+    return result.status();
+  }
+  void GuestUp() {
+    VmRecord vm = ops.real.begin()->second;
+    vm.guest_key = guestapi::Encode(guestapi::GuestAnnouncement{.boot_id = "boot1", .key_hash = std::string(64, 'a')});
+    ops.Put(vm);
+  }
+
+  Loop loop;
+  ObjectStore pods, nodes;
+  VmIndex::Store vms;
+  VmIndex index{vms, "vch-1"};
+  FakeLinks links;
+  FakeOps ops{vms};
+  Ipam ipam;
+  PodMemories memories;
+  bool fresh = true;
+  std::vector<std::string> events;
+  VmReconciler reconciler{
+      {.facts = {.clock = loop.clock(),
+                 .pods = pods,
+                 .vms = index,
+                 .links = links,
+                 .memories = memories,
+                 .vch_id = "vch-1",
+                 .fresh = [this] { return fresh; }},
+       .nodes = nodes,
+       .ops = ops,
+       .ipam = ipam,
+       .lookup = [](const kubeapi::PodView&, const podvm::ObjectRef&) { return podvm::LookupResult{}; },
+       .settings =
+           [] {
+             return podvm::VmSettings{
+                 .guest_id = "other5xLinux64Guest", .network = podvm::StandardNetwork{}, .datastore = "ds"};
+           },
+       .events = {.event = [this](const kube::Object&, bool, std::string reason,
+                                  std::string) { events.push_back(reason); },
+                  .status_changed = [](const std::string&) {}}},
+      {.vch_id = "vch-1", .node_name = "n", .host_ip = "10.0.0.9"}};
+  flow::Result last;
+};
+
+TEST_F(VmReconcilerTest, TwoTasksBringAPodVmUp) {
+  PutPod(PodJson());
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, ElementsAre("create", "on"));
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, ElementsAre("create", "on"));
+  GuestUp();
+  EXPECT_TRUE(Once().ok());
+  ASSERT_TRUE(links.connected.contains(kUid));
+  EXPECT_EQ(links.connected[kUid].address, "10.0.0.2");
+  ASSERT_TRUE(links.pushed.contains(kUid));
+  EXPECT_THAT(events, ElementsAre("Created"));
+}
+
+TEST_F(VmReconcilerTest, NothingIsDoneBeforeBothSidesAreKnown) {
+  PutPod(PodJson());
+  vms.MarkUnsynced();
+  EXPECT_TRUE(Once().ok());
+  vms.MarkSynced();
+  fresh = false;  // an outage of vCenter
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, IsEmpty());
+  EXPECT_TRUE(last.requeue_after.has_value());
+  EXPECT_EQ(ipam.held(), 0u) << "no address is given out while it is not known which are taken";
+}
+
+TEST_F(VmReconcilerTest, RestartedKubeletAdoptsTheVmAndItsAddress) {
+  PutPod(PodJson());
+  EXPECT_TRUE(Once().ok());
+  GuestUp();
+  memories.clear();
+  ipam.Release(kUid);
+  links.connected.clear();
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, ElementsAre("create", "on"));
+  EXPECT_EQ(*ipam.Find(kUid), "10.0.0.2");
+  EXPECT_TRUE(links.connected.contains(kUid));
+}
+
+TEST_F(VmReconcilerTest, LostAnswerOfACreateIsReadBackNotRepeated) {
+  PutPod(PodJson());
+  Status lost = absl::UnavailableError("connection reset");
+  lost.SetPayload(http::kMaybeSent, absl::Cord("1"));
+  ops.next_create = lost;
+  ops.create_happened_anyway = true;
+  ops.lag = true;
+  EXPECT_FALSE(Once().ok());
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, ElementsAre("create", "find"));
+  ops.CatchUp();
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, ElementsAre("create", "find", "on"));
+}
+
+TEST_F(VmReconcilerTest, CreateWhoseAnswerWasLostAndNeverHappenedIsRepeatedLater) {
+  PutPod(PodJson());
+  Status lost = absl::UnavailableError("connection reset");
+  lost.SetPayload(http::kMaybeSent, absl::Cord("1"));
+  ops.next_create = lost;
+  EXPECT_FALSE(Once().ok());
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, ElementsAre("create", "find"));
+  loop.Advance(absl::Seconds(31));
+  EXPECT_TRUE(Once().ok());
+  EXPECT_TRUE(Once().ok());
+  EXPECT_EQ(ops.real.size(), 1u);
+}
+
+TEST_F(VmReconcilerTest, ErrorOfACreateThatWasNotSentIsRetriedAndTold) {
+  PutPod(PodJson());
+  ops.next_create = absl::ResourceExhaustedError("InsufficientResourcesFault");
+  EXPECT_FALSE(Once().ok());
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, ElementsAre("create", "create", "on"));
+  EXPECT_EQ(events.front(), "FailedCreatePodSandBox");
+}
+
+TEST_F(VmReconcilerTest, VmOfAVanishedPodGoesAtTheSecondSighting) {
+  PutPod(PodJson());
+  EXPECT_TRUE(Once().ok());
+  pods.Erase(kUid);
+  ops.calls.clear();
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, IsEmpty()) << "one sighting is not enough";
+  ASSERT_TRUE(last.requeue_after.has_value());
+  loop.Advance(absl::Seconds(11));
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_TRUE(Once().ok());
+    loop.Advance(absl::Minutes(1));
+  }
+  EXPECT_THAT(ops.real, IsEmpty());
+  EXPECT_EQ(ipam.held(), 0u);
+  EXPECT_TRUE(memories.empty());
+}
+
+TEST_F(VmReconcilerTest, OrphansStayWhileVCenterIsAway) {
+  PutPod(PodJson());
+  EXPECT_TRUE(Once().ok());
+  pods.Erase(kUid);
+  fresh = false;
+  ops.calls.clear();
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_TRUE(Once().ok());
+    loop.Advance(absl::Minutes(1));
+  }
+  EXPECT_THAT(ops.calls, IsEmpty());
+}
+
+TEST_F(VmReconcilerTest, AddressIsHeldUntilDestroyIsConfirmed) {
+  PutPod(PodJson());
+  EXPECT_TRUE(Once().ok());
+  pods.Erase(kUid);
+  loop.Advance(absl::Seconds(1));
+  EXPECT_TRUE(Once().ok());
+  loop.Advance(absl::Seconds(30));
+  ops.lag = true;  // vCenter has not shown yet that it is gone
+  for (int i = 0; i < 4; ++i) {
+    (void)Once();
+    loop.Advance(absl::Minutes(1));
+  }
+  EXPECT_TRUE(ipam.Find(kUid).has_value());
+}
+
+TEST_F(VmReconcilerTest, VmsOfAnotherVchAreNeverTouched) {
+  VmRecord other;
+  other.vm = {"VirtualMachine", "vm-99"};
+  other.name = vch::PodVmName("vch-1", kUid, "default", "web");
+  other.power = PowerState::kOn;
+  other.connection = vimtypes::ConnectionState::kConnected;
+  other.pod_key =
+      vch::Encode(vch::PodKey{.vch_id = "vch-2", .pod_uid = kUid, .pod_namespace = "default", .pod_name = "web"});
+  ops.Put(other);
+  PutPod(PodJson());
+  (void)Once();
+  EXPECT_THAT(ops.calls, IsEmpty());
+  EXPECT_THAT(events, ElementsAre("NameConflict"));
+  pods.Erase(kUid);
+  loop.Advance(absl::Minutes(5));
+  (void)Once();
+  loop.Advance(absl::Minutes(5));
+  (void)Once();
+  EXPECT_THAT(ops.calls, IsEmpty());
+}
+
+TEST_F(VmReconcilerTest, UnreachableVmIsNeitherReplacedNorRemoved) {
+  PutPod(PodJson());
+  EXPECT_TRUE(Once().ok());
+  VmRecord vm = ops.real.begin()->second;
+  vm.connection = vimtypes::ConnectionState::kDisconnected;
+  ops.Put(vm);
+  ops.calls.clear();
+  EXPECT_TRUE(Once().ok());
+  pods.Erase(kUid);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(Once().ok());
+    loop.Advance(absl::Minutes(5));
+  }
+  EXPECT_THAT(ops.calls, IsEmpty());
+  EXPECT_TRUE(ipam.Find(kUid).has_value()) << "its address is not given away";
+}
+
+TEST_F(VmReconcilerTest, NoFreeAddressKeepsThePodWaiting) {
+  ipam.SetRange(*ParseRange("10.1.0.0/29"));
+  for (int i = 0; i < 5; ++i) (void)ipam.Allocate("other" + std::to_string(i));
+  PutPod(PodJson());
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, IsEmpty());
+  EXPECT_THAT(events, ElementsAre("FailedCreatePodSandBox"));
+}
+
+}  // namespace
+}  // namespace vck::node

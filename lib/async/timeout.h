@@ -20,11 +20,24 @@ namespace internal {
 
 template <class T>
 struct TimedChild {
+  bool finished = false;
   asio::cancellation_signal signal;
   Waiter done;
   std::exception_ptr exception;
   std::optional<T> value;
 };
+
+// Runs `body`, and sets `*finished` when it has ended. A task that ended without ever waiting is still posted by
+// co_spawn before its handler is called; a cancellation that hits it there would escape from the io_context as an
+// exception.
+template <class T>
+Task<T> MarkEnd(Task<T> body, bool* finished) {
+  struct Mark {
+    bool* finished;
+    ~Mark() { *finished = true; }
+  } mark{finished};
+  co_return co_await std::move(body);
+}
 
 Status TimeoutError(const std::string& what, absl::Duration limit);
 
@@ -38,7 +51,7 @@ Task<T> WithDeadline(Clock& clock, Instant deadline, std::string what, Task<T> t
   absl::Duration limit = deadline - clock.Now();
   bool timed_out = false;
   auto executor = co_await asio::this_coro::executor;
-  asio::co_spawn(executor, std::move(task),
+  asio::co_spawn(executor, internal::MarkEnd(std::move(task), &child.finished),
                  asio::bind_cancellation_slot(child.signal.slot(), [&child](std::exception_ptr e, T value) {
                    child.exception = e;
                    if (!e) child.value.emplace(std::move(value));
@@ -49,6 +62,7 @@ Task<T> WithDeadline(Clock& clock, Instant deadline, std::string what, Task<T> t
     Clock::Timer timer;
     if (!child.done.woken() && deadline < Instant::Never()) {
       timer = clock.Schedule(deadline, [&child, &timed_out] {
+        if (child.finished) return;
         timed_out = true;
         child.signal.emit(asio::cancellation_type::terminal);
       });
@@ -62,7 +76,7 @@ Task<T> WithDeadline(Clock& clock, Instant deadline, std::string what, Task<T> t
   }
   if (aborted) {
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-    child.signal.emit(asio::cancellation_type::terminal);
+    if (!child.finished) child.signal.emit(asio::cancellation_type::terminal);
     co_await child.done.Wait();
     co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
     ThrowCancelled();

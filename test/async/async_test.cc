@@ -67,6 +67,19 @@ Task<Status> Throws() {
   co_return absl::OkStatus();
 }
 
+Task<> EndsAtOnce() { co_return; }
+
+TEST(TaskGroup, CancelOfAChildThatHasJustEndedIsHarmless) {
+  Loop loop;
+  TaskGroup group(loop.executor());
+  group.Spawn("a", EndsAtOnce());
+  // One step: the child has run, its end has not been told yet.
+  loop.context().poll_one();
+  EXPECT_EQ(group.size(), 1u);
+  group.Cancel();
+  EXPECT_EQ(loop.Run(group.Join()), absl::OkStatus());
+}
+
 TEST(TaskGroup, ForeignExceptionReachesJoin) {
   Loop loop;
   TaskGroup group(loop.executor());

@@ -1,4 +1,5 @@
 // Against a vCenter that is really there (tools/lab up; . DIR/env). Skipped where VCENTER_URL is not set.
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -11,6 +12,10 @@
 #include "gtest/gtest.h"
 #include "vimtypes/vm_spec.h"
 #include "vsphere/calls.h"
+#include "vsphere/datastore.h"
+#include "vsphere/history.h"
+#include "vsphere/import.h"
+#include "vsphere/tags.h"
 
 namespace vck::vsphere {
 namespace {
@@ -58,6 +63,7 @@ class LiveTest : public ::testing::Test {
     client.max_connections = 40;
     client_ = http::Client::Create(context_.get_executor(), clock_, client);
     SessionOptions session;
+    session.origin = *url;
     session.credentials = [] { return Credentials{Env("VCENTER_USER"), Env("VCENTER_PASSWORD")}; };
     session_ = std::make_unique<Session>(clock_, client_, std::move(session));
   }
@@ -150,6 +156,10 @@ class LiveTest : public ::testing::Test {
   Task<> OneVm();
   Task<> SessionLoss();
   Task<> Many();
+  Task<> Files();
+  Task<> History();
+  Task<> Tags();
+  Task<> Import();
   Task<Status> UpAndDown(std::string name);
 
   asio::io_context context_;
@@ -218,6 +228,8 @@ Task<> LiveTest::OneVm() {
   LIVE_OK(co_await calls_->PowerOff(vm));
   EXPECT_TRUE(co_await Eventually([&] { return Record(vm)->power == vim::PowerState::kOff; }));
   LIVE_OK(co_await calls_->MarkAsTemplate(vm));
+  EXPECT_TRUE(co_await Eventually([&] { return Record(vm)->is_template; }));
+  LIVE_OK(co_await session_->Invoke(vim::MarkAsVirtualMachine(vm, pool_, std::nullopt)));
   LIVE_OK(co_await calls_->Destroy(vm));
   EXPECT_TRUE(co_await Eventually([&] { return Record(vm) == nullptr; }));
   LIVE_OK(co_await calls_->Destroy(vm));
@@ -265,6 +277,114 @@ Task<> LiveTest::Many() {
 }
 
 TEST_F(LiveTest, Many) { Live(&LiveTest::Many); }
+
+Task<> LiveTest::Files() {
+  DatastoreFiles files(*calls_, datacenter_, Env("VCENTER_DATACENTER"));
+  std::string ds = Env("VCENTER_DATASTORE");
+  std::string dir = "files-" + RandomHex(4);
+  LIVE_OK(co_await files.MakeFolder({ds, dir}));
+  LIVE_OK(co_await files.MakeFolder({ds, dir}));
+  LIVE_OK(co_await files.MakeFolder({ds, dir + "/sub"}));
+  std::string content(100000, 'x');
+  LIVE_OK(co_await files.Upload({ds, dir + "/a b.log"}, content));
+  auto left = std::make_shared<int>(3);
+  LIVE_OK(co_await files.Upload(
+      {ds, dir + "/sub/c.log"}, 30,
+      [left]() -> Task<StatusOr<std::string>> { co_return (*left)-- > 0 ? std::string("0123456789") : std::string(); },
+      absl::Seconds(30)));
+  StatusOr<std::string> back = co_await files.Download({ds, dir + "/a b.log"});
+  EXPECT_TRUE(back.ok()) << back.status();
+  EXPECT_TRUE(back.ok() && *back == content);
+  EXPECT_TRUE(absl::IsNotFound((co_await files.Download({ds, dir + "/none"})).status()));
+  LIVE_ASSIGN(std::unique_ptr<http::BodyReader> reader, co_await files.Open({ds, dir + "/sub/c.log"}, 25));
+  LIVE_ASSIGN(std::string tail, co_await reader->Read());
+  EXPECT_EQ(tail, "56789");
+  reader.reset();
+  LIVE_ASSIGN(std::vector<FileEntry> flat, co_await files.List(datastore_, {ds, dir}, "*.log"));
+  EXPECT_EQ(flat.size(), 1U);
+  if (!flat.empty()) {
+    EXPECT_EQ(flat[0].path, dir + "/a b.log");
+    EXPECT_EQ(flat[0].size, 100000);
+  }
+  LIVE_ASSIGN(std::vector<FileEntry> deep, co_await files.List(datastore_, {ds, dir}, "*.log", true));
+  EXPECT_EQ(deep.size(), 2U);
+  EXPECT_TRUE(absl::IsNotFound((co_await files.List(datastore_, {ds, dir + "/none"})).status()));
+  LIVE_OK(co_await files.Move({ds, dir + "/a b.log"}, {ds, dir + "/d.log"}, true));
+  LIVE_OK(co_await files.Delete({ds, dir + "/d.log"}));
+  LIVE_OK(co_await files.Delete({ds, dir + "/d.log"}));
+  LIVE_OK(co_await files.Delete({ds, dir}));
+}
+
+TEST_F(LiveTest, Files) { Live(&LiveTest::Files); }
+
+Task<> LiveTest::History() {
+  EventReader reader(*session_, folder_, {});
+  LIVE_OK(co_await reader.Open());
+  LIVE_ASSIGN(MoRef vm, co_await calls_->CreateVm(folder_, Spec("h"), pool_));
+  LIVE_OK(co_await calls_->PowerOn(vm));
+  LIVE_ASSIGN(Events events, co_await QueryEvents(*session_, folder_, {}));
+  auto is = [](std::string_view type) { return [type](const auto& e) { return e->TypeName() == type; }; };
+  EXPECT_TRUE(std::ranges::any_of(events, is("VmCreatedEvent")));
+  EXPECT_TRUE(std::ranges::any_of(events, is("VmPoweredOnEvent")));
+  LIVE_ASSIGN(Events read, co_await reader.Next());
+  EXPECT_TRUE(std::ranges::any_of(read, is("VmPoweredOnEvent")));
+  co_await reader.Close();
+
+  PerfReader perf(*calls_);
+  LIVE_ASSIGN(std::vector<Sample> samples,
+              co_await perf.Query({vm}, {"cpu.usagemhz.average", "mem.consumed.average"}, 3));
+  EXPECT_EQ(samples.size(), 2U);
+  if (!samples.empty()) EXPECT_FALSE(samples[0].values.empty());
+  EXPECT_TRUE(absl::IsInvalidArgument((co_await perf.Query({vm}, {"no.such.thing"})).status()));
+}
+
+TEST_F(LiveTest, History) { Live(&LiveTest::History); }
+
+Task<> LiveTest::Tags() {
+  LIVE_ASSIGN(MoRef vm, co_await calls_->CreateVm(folder_, Spec("t"), pool_));
+  RestSession rest(client_, *session_);
+  TagService tags(rest);
+  TagName name{.category = "live-category", .name = "live-" + RandomHex(4)};
+  LIVE_ASSIGN(std::string id, co_await tags.Ensure(name));
+  LIVE_OK(co_await tags.Attach(id, {vm}));
+  TagService others(rest);
+  LIVE_ASSIGN(std::string again, co_await others.Ensure(name));
+  EXPECT_EQ(id, again);
+  Tagger tagger(clock_, others, {.tick = absl::Milliseconds(10)});
+  TaskGroup group(context_.get_executor());
+  group.Spawn("tagger", tagger.Run());
+  tagger.Want(vm, {name, {.category = "live-category-2", .name = "x"}});
+  EXPECT_TRUE(co_await Eventually([&] { return tagger.pending() == 0; }));
+  group.Cancel();
+  (void)co_await group.Join();
+  co_await rest.Logout();
+}
+
+TEST_F(LiveTest, Tags) { Live(&LiveTest::Tags); }
+
+Task<> LiveTest::Import() {
+  vim::VmSpec spec;
+  spec.name = "imported";
+  spec.datastore = Env("VCENTER_DATASTORE");
+  spec.disks = {{.new_bytes = 1 << 20}};
+  ImportRequest request{.pool = pool_, .folder = folder_, .spec = vim::BuildConfigSpec(spec).value()};
+  auto source = [] {
+    auto left = std::make_shared<int>(4);
+    return http::BodySource(
+        [left]() -> Task<StatusOr<std::string>> { co_return (*left)-- > 0 ? std::string(16384, 'v') : std::string(); });
+  };
+  request.disks = {{.size = 65536, .open = source}};
+  ClientFactory none = [](http::Url, std::string) -> StatusOr<std::shared_ptr<http::Client>> {
+    return absl::UnimplementedError("another host");
+  };
+  LIVE_ASSIGN(MoRef vm, co_await ImportVm(clock_, *calls_, none, request));
+  EXPECT_EQ(vm.type, "VirtualMachine");
+  EXPECT_TRUE(co_await Eventually([&] { return Record(vm) != nullptr; }));
+  LIVE_OK(co_await calls_->MarkAsTemplate(vm));
+  LIVE_OK(co_await session_->Invoke(vim::MarkAsVirtualMachine(vm, pool_, std::nullopt)));
+}
+
+TEST_F(LiveTest, Import) { Live(&LiveTest::Import); }
 
 }  // namespace
 }  // namespace vck::vsphere

@@ -32,6 +32,11 @@ double CpuSeconds() {
          static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
+// `left` pieces of a body, one a call.
+Task<StatusOr<std::string>> Piece(std::shared_ptr<int> left, std::string piece) {
+  co_return (*left)-- > 0 ? std::move(piece) : std::string();
+}
+
 #define LIVE_OK(expr)                                   \
   do {                                                  \
     Status live_status = vck::internal::AsStatus(expr); \
@@ -160,6 +165,7 @@ class LiveTest : public ::testing::Test {
   Task<> History();
   Task<> Tags();
   Task<> Import();
+  Task<> Outage();
   Task<Status> UpAndDown(std::string name);
 
   asio::io_context context_;
@@ -289,9 +295,7 @@ Task<> LiveTest::Files() {
   LIVE_OK(co_await files.Upload({ds, dir + "/a b.log"}, content));
   auto left = std::make_shared<int>(3);
   LIVE_OK(co_await files.Upload(
-      {ds, dir + "/sub/c.log"}, 30,
-      [left]() -> Task<StatusOr<std::string>> { co_return (*left)-- > 0 ? std::string("0123456789") : std::string(); },
-      absl::Seconds(30)));
+      {ds, dir + "/sub/c.log"}, 30, [left] { return Piece(left, "0123456789"); }, absl::Seconds(30)));
   StatusOr<std::string> back = co_await files.Download({ds, dir + "/a b.log"});
   EXPECT_TRUE(back.ok()) << back.status();
   EXPECT_TRUE(back.ok() && *back == content);
@@ -370,8 +374,7 @@ Task<> LiveTest::Import() {
   ImportRequest request{.pool = pool_, .folder = folder_, .spec = vim::BuildConfigSpec(spec).value()};
   auto source = [] {
     auto left = std::make_shared<int>(4);
-    return http::BodySource(
-        [left]() -> Task<StatusOr<std::string>> { co_return (*left)-- > 0 ? std::string(16384, 'v') : std::string(); });
+    return http::BodySource([left] { return Piece(left, std::string(16384, 'v')); });
   };
   request.disks = {{.size = 65536, .open = source}};
   ClientFactory none = [](http::Url, std::string) -> StatusOr<std::shared_ptr<http::Client>> {
@@ -385,6 +388,34 @@ Task<> LiveTest::Import() {
 }
 
 TEST_F(LiveTest, Import) { Live(&LiveTest::Import); }
+
+Task<> LiveTest::Outage() {
+  std::string lab = "tools/lab ";
+  std::string part = " " + Env("LAB_DIR") + " vcenter >&2";
+  LIVE_ASSIGN(MoRef kept, co_await calls_->CreateVm(folder_, Spec("kept"), pool_));
+  EXPECT_TRUE(co_await Eventually([&] { return Record(kept) != nullptr; }));
+  EXPECT_EQ(std::system((lab + "stop" + part).c_str()), 0);
+  EXPECT_TRUE(co_await Eventually([&] { return !inventory_->fresh(); }));
+  EXPECT_TRUE(inventory_->synced());
+  EXPECT_NE(Record(kept), nullptr);
+  Status status = co_await calls_->PowerOn(kept);
+  EXPECT_FALSE(status.ok());
+  EXPECT_EQ(session_->health().state, Health::State::kUnreachable);
+  EXPECT_EQ(std::system((lab + "start" + part).c_str()), 0);
+  Instant start = clock_.Now();
+  for (int i = 0; i < 20 && !inventory_->fresh(); ++i) co_await clock_.Sleep(absl::Milliseconds(500));
+  std::cout << "fresh again after " << absl::FormatDuration(clock_.Now() - start) << "\n";
+  EXPECT_TRUE(inventory_->fresh());
+  EXPECT_EQ(session_->health().state, Health::State::kOk);
+  LIVE_OK(co_await calls_->PowerOn(kept));
+  EXPECT_TRUE(co_await Eventually([&] { return Record(kept)->power == vim::PowerState::kOn; }));
+}
+
+// Run from the top of the source tree.
+TEST_F(LiveTest, Outage) {
+  if (Env("LAB_DIR").empty()) GTEST_SKIP() << "no LAB_DIR";
+  Live(&LiveTest::Outage);
+}
 
 }  // namespace
 }  // namespace vck::vsphere

@@ -32,7 +32,7 @@ void TaskGroup::Spawn(std::string name, Task<Status> child) {
   empty_.Reset();
   // Posted, so that no child runs inside the frame of its spawner.
   asio::post(executor_, [this, it, child = std::move(child)]() mutable {
-    asio::co_spawn(executor_, internal::MarkEnd(std::move(child), &it->finished),
+    asio::co_spawn(executor_, internal::ShieldEnd(std::move(child)),
                    asio::bind_cancellation_slot(it->signal.slot(), [this, it](std::exception_ptr e, Status status) {
                      Finish(it, e, std::move(status));
                    }));
@@ -44,7 +44,7 @@ void TaskGroup::Cancel() {
   cancelled_ = true;
   for (auto it = children_.begin(); it != children_.end();) {
     auto next = std::next(it);
-    if (!it->finished) it->signal.emit(asio::cancellation_type::terminal);
+    it->signal.emit(asio::cancellation_type::terminal);
     it = next;
   }
 }

@@ -38,7 +38,6 @@ class TaskGroup {
   struct Child {
     std::string name;
     asio::cancellation_signal signal;
-    bool finished = false;  // its body has ended; Finish() is on its way
   };
   void Finish(std::list<Child>::iterator child, std::exception_ptr exception, Status status);
 

@@ -20,23 +20,27 @@ namespace internal {
 
 template <class T>
 struct TimedChild {
-  bool finished = false;
   asio::cancellation_signal signal;
   Waiter done;
   std::exception_ptr exception;
   std::optional<T> value;
 };
 
-// Runs `body`, and sets `*finished` when it has ended. A task that ended without ever waiting is still posted by
-// co_spawn before its handler is called; a cancellation that hits it there would escape from the io_context as an
+// Runs `body`; once it has ended no cancellation reaches it. A task that ended without ever waiting is posted by
+// co_spawn before its handler is called, and a cancellation that hits it there would escape from the io_context as an
 // exception.
 template <class T>
-Task<T> MarkEnd(Task<T> body, bool* finished) {
-  struct Mark {
-    bool* finished;
-    ~Mark() { *finished = true; }
-  } mark{finished};
-  co_return co_await std::move(body);
+Task<T> ShieldEnd(Task<T> body) {
+  std::exception_ptr exception;
+  std::optional<T> value;
+  try {
+    value.emplace(co_await std::move(body));
+  } catch (...) {
+    exception = std::current_exception();
+  }
+  co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+  if (exception) std::rethrow_exception(exception);
+  co_return std::move(*value);
 }
 
 Status TimeoutError(const std::string& what, absl::Duration limit);
@@ -51,7 +55,7 @@ Task<T> WithDeadline(Clock& clock, Instant deadline, std::string what, Task<T> t
   absl::Duration limit = deadline - clock.Now();
   bool timed_out = false;
   auto executor = co_await asio::this_coro::executor;
-  asio::co_spawn(executor, internal::MarkEnd(std::move(task), &child.finished),
+  asio::co_spawn(executor, internal::ShieldEnd(std::move(task)),
                  asio::bind_cancellation_slot(child.signal.slot(), [&child](std::exception_ptr e, T value) {
                    child.exception = e;
                    if (!e) child.value.emplace(std::move(value));
@@ -62,7 +66,6 @@ Task<T> WithDeadline(Clock& clock, Instant deadline, std::string what, Task<T> t
     Clock::Timer timer;
     if (!child.done.woken() && deadline < Instant::Never()) {
       timer = clock.Schedule(deadline, [&child, &timed_out] {
-        if (child.finished) return;
         timed_out = true;
         child.signal.emit(asio::cancellation_type::terminal);
       });
@@ -76,7 +79,7 @@ Task<T> WithDeadline(Clock& clock, Instant deadline, std::string what, Task<T> t
   }
   if (aborted) {
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-    if (!child.finished) child.signal.emit(asio::cancellation_type::terminal);
+    child.signal.emit(asio::cancellation_type::terminal);
     co_await child.done.Wait();
     co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
     ThrowCancelled();

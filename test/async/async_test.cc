@@ -80,6 +80,21 @@ TEST(TaskGroup, CancelOfAChildThatHasJustEndedIsHarmless) {
   EXPECT_EQ(loop.Run(group.Join()), absl::OkStatus());
 }
 
+Task<> CancelsItsGroup(TaskGroup& group) {
+  group.Cancel();
+  co_return;
+}
+
+TEST(TaskGroup, ChildThatNeverWaitsMayCancelItsGroup) {
+  Loop loop;
+  TaskGroup group(loop.executor());
+  std::vector<std::string> log;
+  group.Spawn("a", SleepThen(loop.clock(), absl::Hours(1), absl::OkStatus(), &log, "a"));
+  group.Spawn("b", CancelsItsGroup(group));
+  EXPECT_EQ(loop.Run(group.Join()), absl::OkStatus());
+  EXPECT_EQ(log, (std::vector<std::string>{"a cancelled"}));
+}
+
 TEST(TaskGroup, ForeignExceptionReachesJoin) {
   Loop loop;
   TaskGroup group(loop.executor());

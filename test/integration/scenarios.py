@@ -155,7 +155,8 @@ def vm_destroyed_by_hand(lab):
     lab.apply(make_pod("always"))
     wait_for("it is Ready", lambda: condition(lab.pod("always"), "Ready") == "True")
     name = lab.vms()[0]["name"]
-    lab.lab("vm", "destroy", name, "--force")
+    # The kubelet powers a VM on again that somebody powered off: destroying takes more than one try at times.
+    wait_for("it is destroyed", lambda: lab.lab("vm", "destroy", name, "--force") or True, 20)
     pod = wait_for("it is Ready again in a new VM", lambda: condition(lab.pod("always"), "Ready") == "True" and
                    container(lab.pod("always"))["restartCount"] == 1 and lab.pod("always"), 90)
     expect(len(lab.vms()) == 1, "one VM")

@@ -62,7 +62,8 @@ vim::PropertyFilterSpec TaskFilter(const MoRef& view) {
   return Members(view, "view", false, {Properties("Task", {"info.state", "info.error", "info.result"})});
 }
 
-std::optional<vim::PropertyFilterSpec> CapacityFilter(const InventoryOptions& options) {
+// `subtypes`: with a path that only the property's actual type has.
+std::optional<vim::PropertyFilterSpec> CapacityFilter(const InventoryOptions& options, bool subtypes) {
   vim::PropertyFilterSpec spec;
   if (!options.compute_resource.empty()) {
     spec.objectSet.push_back({.obj = options.compute_resource});
@@ -71,7 +72,9 @@ std::optional<vim::PropertyFilterSpec> CapacityFilter(const InventoryOptions& op
                    {"summary.effectiveCpu", "summary.effectiveMemory", "summary.totalCpu", "summary.numCpuCores",
                     "summary.numCpuThreads", "summary.numHosts", "summary.numEffectiveHosts"}));
     if (options.compute_resource.type == "ClusterComputeResource") {
-      spec.propSet.push_back(Properties("ClusterComputeResource", {"configuration.drsConfig.enabled"}));
+      std::vector<std::string> paths = {"configuration.drsConfig.enabled"};
+      if (subtypes) paths.emplace_back("configurationEx.drsConfig.enabled");
+      spec.propSet.push_back(Properties("ClusterComputeResource", std::move(paths)));
     }
   }
   if (!options.resource_pool.empty()) {
@@ -216,8 +219,12 @@ Task<Status> Inventory::Open() {
   }
   CO_RETURN_IF_ERROR(filter.status());
   CO_RETURN_IF_ERROR((co_await session_.Invoke(vim::CreateFilter(collector_, TaskFilter(view_), false))).status());
-  if (auto capacity = CapacityFilter(options_); capacity.has_value()) {
-    CO_RETURN_IF_ERROR((co_await session_.Invoke(vim::CreateFilter(collector_, *capacity, false))).status());
+  if (auto capacity = CapacityFilter(options_, true); capacity.has_value()) {
+    filter = co_await session_.Invoke(vim::CreateFilter(collector_, *capacity, false));
+    if (vim::IsFault(filter.status(), "InvalidProperty")) {
+      filter = co_await session_.Invoke(vim::CreateFilter(collector_, *CapacityFilter(options_, false), false));
+    }
+    CO_RETURN_IF_ERROR(filter.status());
   }
   relist_at_ = options_.relist > absl::ZeroDuration() ? clock_.Now() + options_.relist : Instant::Never();
   co_return absl::OkStatus();

@@ -266,8 +266,8 @@ void ApplyChange(const ObjectChange& change, Capacity& c) {
       c.hosts = static_cast<int>(NumberOf(p));
     } else if (p.name == "summary.numEffectiveHosts") {
       c.effective_hosts = static_cast<int>(NumberOf(p));
-    } else if (p.name == "configuration.drsConfig.enabled") {
-      c.drs_enabled = BoolOf(p);
+    } else if (p.name == "configuration.drsConfig.enabled" || p.name == "configurationEx.drsConfig.enabled") {
+      if (p.set) c.drs_enabled = BoolOf(p);  // servers have one or both
     } else if (p.name == "runtime.cpu.maxUsage") {
       c.pool_max_cpu_mhz = NumberOf(p);
     } else if (p.name == "runtime.memory.maxUsage") {

@@ -182,6 +182,7 @@ Task<> LiveTest::OneVm() {
   EXPECT_GT(inventory_->capacity().effective_memory_mb, 0);
   EXPECT_GT(inventory_->capacity().datastores.at(datastore_.value).free_bytes, 0);
   EXPECT_GT(inventory_->capacity().UsableCpuMhz(), 0);
+  EXPECT_TRUE(inventory_->capacity().drs_enabled);
 
   LIVE_ASSIGN(MoRef vm, co_await calls_->CreateVm(folder_, Spec("a-b-1"), pool_));
   EXPECT_TRUE(co_await Eventually([&] { return Record(vm) != nullptr; }));

@@ -19,6 +19,7 @@ class LinksTest : public ::testing::Test {
     });
   }
 
+  int puts_ = 0;
   Net net_;
   std::string key_ = NewKey();
   Kubelet kubelet_{&net_, key_};
@@ -164,10 +165,9 @@ TEST_F(LinksTest, DisconnectKeepsTheStateAndForgetDoesNot) {
   Endpoint endpoint = guests_.PowerOn(1, "uid-1", *kubelet_);
   kubelet_->Connect("uid-1", endpoint);
   ASSERT_TRUE(kubelet_.UntilConnected("uid-1"));
-  int puts = 0;
-  kubelet_->states().Subscribe([&](const std::string&) { ++puts; });
+  kubelet_->states().Subscribe([&](const std::string&) { ++puts_; });
   kubelet_->Connect("uid-1", endpoint);
-  EXPECT_EQ(puts, 0) << "the same endpoint again changes nothing";
+  EXPECT_EQ(puts_, 0) << "the same endpoint again changes nothing";
   kubelet_->Disconnect("uid-1");
   EXPECT_FALSE(kubelet_.State("uid-1").connected);
   EXPECT_GT(kubelet_.State("uid-1").guest.sequence, 0);
@@ -176,7 +176,7 @@ TEST_F(LinksTest, DisconnectKeepsTheStateAndForgetDoesNot) {
   EXPECT_FALSE(kubelet_.State("uid-1").connected);
   kubelet_->Forget("uid-1");
   EXPECT_FALSE(kubelet_->states().Contains("uid-1"));
-  EXPECT_EQ(puts, 2);
+  EXPECT_EQ(puts_, 2);
 }
 
 TEST_F(LinksTest, TwoKubeletsOfOneVchSeeTheSameGuest) {

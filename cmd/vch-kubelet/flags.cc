@@ -165,6 +165,8 @@ std::optional<CommandLine> ParseCommandLine(int argc, char** argv, int* exit_cod
       "Example: vch-kubelet --kubeconfig node.conf --node-name vch1 --vch-id 7f3a --state-dir /var/lib/vch-kubelet \\\n"
       "           --vcenter-url https://vcenter/sdk --vcenter-user u --vcenter-password-file pw --vcenter-ca ca.pem");
   app.option_defaults()->always_capture_default();
+  // A flag given twice: the last one counts, as with Kubernetes' own components.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_version_flag("--version", "vch-kubelet " VCK_VERSION);
   std::vector<std::string> problems;
   Flags flags(app, problems);
@@ -173,7 +175,7 @@ std::optional<CommandLine> ParseCommandLine(int argc, char** argv, int* exit_cod
   std::string format = "text";
   flags.Add("--metrics-address", line.options.metrics_address, "ADDRESS:PORT of /metrics and /healthz; \"\": none");
   flags.Add("--logging-format", format, "text (klog) or json");
-  flags.Add("-v,--v", line.verbosity, "verbosity: 0 what matters, 2 each step of a pod, 4 each call");
+  flags.Add("-v,--v", line.verbosity, "verbosity: 0 what matters, 2 each step of a pod, 3 the watches, too");
   app.set_config("--config", "", "YAML file with any of these flags (\"node-name: vch1\"); flags win over it")
       ->group("Operation");
   app.config_formatter(std::make_shared<YamlConfig>());

@@ -6,6 +6,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <sys/resource.h>
 
 #include "async/clock.h"
 #include "flags.h"
@@ -19,6 +20,12 @@ int main(int argc, char** argv) {
   vck::SetLogVerbosity(line->verbosity);
   // A peer that closes first is an error value, not a signal.
   std::signal(SIGPIPE, SIG_IGN);
+  // A connection per pod VM, and usual soft limits are 1024.
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
 
   vck::asio::io_context context(1);
   vck::RealClock clock(context.get_executor());

@@ -1,6 +1,8 @@
 #include "http/tls.h"
 
 #include <array>
+#include <list>
+#include <optional>
 
 #include <arpa/inet.h>
 #include <openssl/err.h>
@@ -11,6 +13,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "http/tls_internal.h"
 
@@ -93,17 +96,60 @@ std::string Contents(const BioPtr& bio) {
 // Without it OpenSSL would ask for the pass phrase of an encrypted key on the terminal.
 int NoPassword(char*, int, int, void*) { return -1; }
 
+KeyPtr Share(const KeyPtr& key) {
+  EVP_PKEY_up_ref(key.get());
+  return KeyPtr(key.get());
+}
+std::vector<X509Ptr> Share(const std::vector<X509Ptr>& certs) {
+  std::vector<X509Ptr> out;
+  for (const X509Ptr& cert : certs) {
+    X509_up_ref(cert.get());
+    out.emplace_back(cert.get());
+  }
+  return out;
+}
+
+// OpenSSL 3.0 looks its decoders up anew for every key, at some milliseconds each. Most texts are read several times in
+// a row (a fresh key is hashed, signed with and served with; the VCH's key signs for every guest), so the last few are
+// kept.
+template <class T>
+class Memo {
+ public:
+  std::optional<T> Find(std::string_view pem) {
+    for (auto it = entries_.begin(); it != entries_.end(); ++it) {
+      if (it->first != pem) continue;
+      entries_.splice(entries_.begin(), entries_, it);
+      return Share(it->second);
+    }
+    return std::nullopt;
+  }
+  void Add(std::string_view pem, const T& value) {
+    entries_.emplace_front(pem, Share(value));
+    if (entries_.size() > kEntries) entries_.pop_back();
+  }
+
+ private:
+  static constexpr size_t kEntries = 8;
+  std::list<std::pair<std::string, T>> entries_;  // the latest first
+};
+thread_local Memo<KeyPtr> private_keys;
+thread_local Memo<KeyPtr> public_keys;
+thread_local Memo<std::vector<X509Ptr>> certificates;
+
 StatusOr<KeyPtr> ReadPrivateKey(std::string_view pem, std::string_view what) {
+  if (auto known = private_keys.Find(pem)) return *std::move(known);
   ERR_clear_error();
   KeyPtr key(PEM_read_bio_PrivateKey(Reader(pem).get(), nullptr, NoPassword, nullptr));
   if (key == nullptr) {
     return absl::InvalidArgumentError(
         absl::StrCat(what, " is not an unencrypted private key in PEM: ", TakeOpenSslError()));
   }
+  private_keys.Add(pem, key);
   return key;
 }
 
 StatusOr<std::vector<X509Ptr>> ReadCertificates(std::string_view pem, std::string_view what) {
+  if (auto known = certificates.Find(pem)) return *std::move(known);
   ERR_clear_error();
   BioPtr bio = Reader(pem);
   std::vector<X509Ptr> out;
@@ -114,6 +160,7 @@ StatusOr<std::vector<X509Ptr>> ReadCertificates(std::string_view pem, std::strin
   if (out.empty() || !at_end) {
     return absl::InvalidArgumentError(absl::StrCat(what, " is not a certificate in PEM: ", reason));
   }
+  certificates.Add(pem, out);
   return out;
 }
 
@@ -205,16 +252,31 @@ int SelectHttp11(SSL*, const unsigned char** out, unsigned char* out_size, const
   return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
-StatusOr<KeyPtr> ReadPublicKey(const std::string& pem) {
-  if (KeyPtr key{PEM_read_bio_PrivateKey(Reader(pem).get(), nullptr, NoPassword, nullptr)}) return key;
-  if (KeyPtr key{PEM_read_bio_PUBKEY(Reader(pem).get(), nullptr, NoPassword, nullptr)}) return key;
-  if (X509Ptr cert{PEM_read_bio_X509(Reader(pem).get(), nullptr, NoPassword, nullptr)}) {
-    if (KeyPtr key{X509_get_pubkey(cert.get())}) return key;
-  }
-  if (ReqPtr request{PEM_read_bio_X509_REQ(Reader(pem).get(), nullptr, NoPassword, nullptr)}) {
-    KeyPtr key(X509_REQ_get_pubkey(request.get()));
+// By its label: a decoder that fails costs as much as one that does not.
+KeyPtr DecodePublicKey(const std::string& pem) {
+  auto labelled = [&pem](std::string_view label) { return absl::StrContains(pem, absl::StrCat("-----BEGIN ", label)); };
+  if (labelled("CERTIFICATE REQUEST") || labelled("NEW CERTIFICATE REQUEST")) {
+    ReqPtr request(PEM_read_bio_X509_REQ(Reader(pem).get(), nullptr, NoPassword, nullptr));
+    EVP_PKEY* key = request != nullptr ? X509_REQ_get0_pubkey(request.get()) : nullptr;
     // Its signature is the proof that the requester holds the key.
-    if (key != nullptr && X509_REQ_verify(request.get(), key.get()) == 1) return key;
+    if (key == nullptr || X509_REQ_verify(request.get(), key) != 1) return nullptr;
+    EVP_PKEY_up_ref(key);
+    return KeyPtr(key);
+  }
+  if (labelled("CERTIFICATE") || labelled("TRUSTED CERTIFICATE") || labelled("X509 CERTIFICATE")) {
+    auto certs = ReadCertificates(pem, "it");
+    return KeyPtr(certs.ok() ? X509_get_pubkey((*certs)[0].get()) : nullptr);
+  }
+  if (labelled("PUBLIC KEY")) return KeyPtr(PEM_read_bio_PUBKEY(Reader(pem).get(), nullptr, NoPassword, nullptr));
+  return KeyPtr(PEM_read_bio_PrivateKey(Reader(pem).get(), nullptr, NoPassword, nullptr));
+}
+
+StatusOr<KeyPtr> ReadPublicKey(const std::string& pem) {
+  if (auto known = private_keys.Find(pem)) return *std::move(known);
+  if (auto known = public_keys.Find(pem)) return *std::move(known);
+  if (KeyPtr key = DecodePublicKey(pem)) {
+    public_keys.Add(pem, key);
+    return key;
   }
   ERR_clear_error();
   return absl::InvalidArgumentError("expected a key, certificate or certificate request in PEM");
@@ -329,7 +391,9 @@ StatusOr<std::string> GenerateKeyPem() {
       PEM_write_bio_PKCS8PrivateKey(out.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1) {
     return absl::InternalError(TakeOpenSslError());
   }
-  return Contents(out);
+  std::string pem = Contents(out);
+  private_keys.Add(pem, key);
+  return pem;
 }
 
 StatusOr<std::string> PublicKeyHash(const std::string& pem) {
@@ -405,7 +469,11 @@ StatusOr<std::string> SignCertificate(const std::string& subject_public_pem, con
   if (X509_sign(cert.get(), issuer_key.get(), EVP_sha256()) <= 0 || PEM_write_bio_X509(out.get(), cert.get()) != 1) {
     return absl::InvalidArgumentError(absl::StrCat("the certificate cannot be signed: ", TakeOpenSslError()));
   }
-  return Contents(out);
+  std::string pem = Contents(out);
+  std::vector<X509Ptr> made;
+  made.push_back(std::move(cert));
+  certificates.Add(pem, made);
+  return pem;
 }
 
 }  // namespace vck::http

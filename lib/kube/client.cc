@@ -80,6 +80,7 @@ StatusOr<std::unique_ptr<Client>> Client::Create(Executor executor, Clock& clock
     ASSIGN_OR_RETURN(http_options.tls, http::TlsContext::Client(config.tls));
   }
   http_options.dial.proxy_url = config.proxy_url;
+  http_options.http2 = options.http2;
   auto http = http::Client::Create(executor, clock, std::move(http_options));
   auto credentials = CredentialSource::Create(clock, pool, config);
   return std::make_unique<Client>(clock, std::move(http), std::move(credentials), std::move(config),

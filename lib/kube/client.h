@@ -29,6 +29,7 @@ struct ClientOptions {
   // Client-side token bucket over all calls but watches; qps <= 0: none. Fits a node with thousands of pods.
   double qps = 200;
   double burst = 400;
+  bool http2 = true;                           // offered; false: HTTP/1.1 only, a connection for each watch
   std::string user_agent;                      // "": vch-kubelet/<version>
   absl::Duration timeout = absl::Seconds(30);  // of a call that names none
   // 429 and 5xx with Retry-After: repeated after that long (plus up to a fifth, so that callers spread out), while the

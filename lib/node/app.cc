@@ -32,6 +32,7 @@
 #include "vsphere/calls.h"
 #include "vsphere/inventory.h"
 #include "vsphere/session.h"
+#include "vsphere/tags.h"
 
 namespace vck::node {
 namespace {
@@ -79,7 +80,7 @@ flow::WorkQueueOptions QueueOptions(const char* name, const ReconcilerOptions& r
 // What exists once vCenter has answered for the first time.
 struct VSphereSide {
   VSphereSide(Executor executor, Clock& clock, vsphere::Session& session, Placement place, const VCenterOptions& o,
-              const std::string& vch_id)
+              const std::string& vch_id, std::shared_ptr<http::Client> http)
       : placement(std::move(place)),
         inventory(clock, session,
                   {.folder = placement.folder,
@@ -89,12 +90,19 @@ struct VSphereSide {
                    .relist = o.relist}),
         calls(executor, clock, session, inventory, {.concurrency = o.concurrency, .task_timeout = o.task_timeout}),
         index(inventory.vms(), vch_id),
-        ops(calls, placement) {}
+        ops(calls, placement),
+        rest(std::move(http), session),
+        tags(rest) {
+    if (o.tags) tagger.emplace(clock, tags);
+  }
   Placement placement;
   vsphere::Inventory inventory;
   vsphere::Calls calls;
   VmIndex index;
   VSphereOps ops;
+  vsphere::RestSession rest;
+  vsphere::TagService tags;
+  std::optional<vsphere::Tagger> tagger;
 };
 
 struct App::Impl {
@@ -136,6 +144,7 @@ struct App::Impl {
   std::unique_ptr<kube::NodeLease> lease;
   std::unique_ptr<References> references;
   std::string host_ip;
+  std::string cluster;  // its API server's host and port: the value of the cluster tag
 
   Ipam ipam;
   PodMemories memories;
@@ -150,10 +159,12 @@ Status App::Impl::Make() {
   // ---- Kubernetes ----
   ASSIGN_OR_RETURN(kube::RestConfig rest,
                    kube::LoadKubeconfig({.path = options.kube.kubeconfig, .context = options.kube.context}));
+  cluster = rest.server.HostPort();
   host_ip =
       options.kube.node_ip.empty() ? LocalAddressTowards(rest.server.host, rest.server.port) : options.kube.node_ip;
-  ASSIGN_OR_RETURN(client, kube::Client::Create(executor, clock, pool, rest,
-                                                {.qps = options.kube.qps, .burst = options.kube.burst}));
+  ASSIGN_OR_RETURN(client, kube::Client::Create(
+                               executor, clock, pool, rest,
+                               {.qps = options.kube.qps, .burst = options.kube.burst, .http2 = options.kube.http2}));
   if (options.election.enabled) {
     ASSIGN_OR_RETURN(kube::RestConfig other,
                      kube::LoadKubeconfig({.path = options.election.kubeconfig, .context = "", .in_cluster = false}));
@@ -373,7 +384,8 @@ Task<Status> App::Impl::RunVSphere() {
     auto placement = co_await FindPlacement(*session, options.vcenter, options.pod.vch_id);
     if (placement.ok()) {
       placement_error.clear();
-      vsphere.emplace(executor, clock, *session, *std::move(placement), options.vcenter, options.pod.vch_id);
+      vsphere.emplace(executor, clock, *session, *std::move(placement), options.vcenter, options.pod.vch_id,
+                      vcenter_http);
       break;
     }
     if (placement_error != placement.status().message()) {
@@ -410,17 +422,32 @@ Task<Status> App::Impl::RunVSphere() {
                          .lookup = [this](const kubeapi::PodView& pod,
                                           const podvm::ObjectRef& ref) { return references->Lookup(pod, ref); },
                          .settings = [this] { return Settings(); },
+                         .allocatable =
+                             [this] {
+                               NodeFacts f = Facts();
+                               return std::pair(f.allocatable.cpu_millis, f.allocatable.memory_bytes);
+                             },
                          .events = events},
       vm_options);
   status_reconciler = std::make_unique<StatusReconciler>(
       facts, *client, host_ip, podvm::StatusOptions{.unreachable_after = options.pod.unreachable_after});
+  // Every address that is seen is held at once, before any key is worked on: pods whose turn comes later keep theirs.
   vsphere->index.Subscribe([this](const std::string& uid) {
+    for (const auto& vm : vsphere->index.Find(uid)) {
+      const vch::PodKey* key = vsphere->index.KeyOf(vm->vm.value);
+      if (key == nullptr) continue;
+      if (!key->pod_ip.empty()) ipam.Hold(uid, key->pod_ip);
+      if (vsphere->tagger)
+        vsphere->tagger->Want(vm->vm, {{std::string(vch::kNamespaceCategory), key->pod_namespace},
+                                       {std::string(vch::kClusterCategory), cluster}});
+    }
     vm_queue->Add(uid);
     status_queue->Add(uid);
   });
   vsphere->inventory.OnCapacity([this](const vsphere::Capacity&) { node->Kick(); });
 
   TaskGroup group(executor);
+  if (vsphere->tagger) group.Spawn("tags", vsphere->tagger->Run());
   group.Spawn("inventory", vsphere->inventory.Run());
   group.Spawn("first look", EnqueueWhenSynced());
   group.Spawn("pod_vm", flow::RunWorkers(

@@ -1,11 +1,13 @@
 #include "node/host.h"
 
 #include <array>
+#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -14,10 +16,15 @@
 namespace vck::node {
 
 std::string LocalAddressTowards(const std::string& host, uint16_t port) {
+  addrinfo hints{};
+  hints.ai_family = AF_INET;
+  hints.ai_socktype = SOCK_DGRAM;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return "";
   sockaddr_in to{};
-  to.sin_family = AF_INET;
+  std::memcpy(&to, found->ai_addr, sizeof to);
+  freeaddrinfo(found);
   to.sin_port = htons(port);
-  if (inet_pton(AF_INET, host.c_str(), &to.sin_addr) != 1) return "";
   int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return "";
   std::string out;

@@ -45,7 +45,7 @@ struct VCenterOptions {
   bool insecure = false;
   // Where pod VMs go: inventory names or paths. "" takes the only one there is.
   std::string datacenter, compute_resource, resource_pool, vm_folder, datastore, pod_network;
-  std::string bootstrap_iso;  // "[datastore] path/bootstrap.iso"; "": pod VMs get an empty CD-ROM
+  std::string bootstrap_iso;  // "[datastore] path/bootstrap.iso"; "": pod VMs have no CD-ROM
   int concurrency = 32;       // calls and tasks in flight
   absl::Duration task_timeout = absl::Minutes(5);
   absl::Duration keepalive = absl::Minutes(10);

@@ -34,6 +34,9 @@ StatusOr<PodFacts> GatherFacts(const FactSources& from, const std::string& uid, 
         .connected = facts.link->connected,
         .disconnected_for = facts.link->connected ? absl::ZeroDuration() : from.clock.Now() - facts.link->since,
         .clock_offset = facts.link->clock_offset};
+  } else if (memory != nullptr) {
+    // Never heard of since this kubelet started.
+    facts.guest.disconnected_for = from.clock.Now() - memory->since;
   }
   return facts;
 }

@@ -7,6 +7,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
+#include "async/clock.h"
 #include "guestapi/spec.h"
 #include "podvm/admission.h"
 #include "vimtypes/wire.h"
@@ -14,6 +15,7 @@
 namespace vck::node {
 
 struct PodMemory {
+  Instant since;  // first looked at by this kubelet
   // A CreateVM is being awaited, or its outcome is unknown since then.
   bool creating = false;
   std::optional<absl::Time> create_unknown_since;

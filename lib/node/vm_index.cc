@@ -30,6 +30,8 @@ void VmIndex::Unlink(const std::string& moid, const Entry& entry) {
 void VmIndex::Changed(const std::string& moid) {
   VmPtr vm = vms_.Get(moid);
   auto it = entries_.find(moid);
+  // A template that somebody made from a pod VM carries its key, and is no pod.
+  if (vm != nullptr && vm->is_template) vm = nullptr;
   if (vm == nullptr) {
     if (it == entries_.end()) return;
     Entry old = std::move(it->second);

@@ -1,6 +1,7 @@
 #include "node/vm_reconciler.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -81,7 +82,10 @@ Task<StatusOr<flow::Result>> VmReconciler::Reconcile(std::string uid) {
 
 Status VmReconciler::Prepare(Look& look) {
   auto& slot = deps_.facts.memories[look.uid];
-  if (!slot) slot = std::make_unique<PodMemory>();
+  if (!slot) {
+    slot = std::make_unique<PodMemory>();
+    slot->since = deps_.facts.clock.Now();
+  }
   look.memory = slot.get();
   PodMemory& memory = *look.memory;
   ASSIGN_OR_RETURN(look.facts, GatherFacts(deps_.facts, look.uid, look.memory));
@@ -110,7 +114,9 @@ Status VmReconciler::Prepare(Look& look) {
   // A VM that stays on has overcome whatever kept it off.
   if (in.guest.connected) memory.power_failures = 0, memory.power_on_not_before.reset();
   if (in.pod != nullptr) {
-    if (in.vm.vms.empty()) {
+    if (kubeapi::IsTerminal(in.pod->phase())) {
+      GiveBack(memory);
+    } else if (in.vm.vms.empty()) {
       AdmitPod(look);
     } else {
       Admitted(look);
@@ -187,6 +193,7 @@ void VmReconciler::Resolve(Look& look) {
   inputs.pod_ip = look.ip;
   inputs.host_ip = options_.host_ip;
   inputs.node_name = options_.node_name;
+  std::tie(inputs.allocatable_cpu_milli, inputs.allocatable_memory_bytes) = deps_.allocatable();
   std::string source = absl::StrCat(look.pod()->generation(), "/", look.ip);
   inputs.lookup = [&](const podvm::ObjectRef& ref) { return deps_.lookup(*look.pod(), ref); };
   // What it was made from has not changed: neither the pod's spec nor (their versions are in `source`) what it refers
@@ -373,12 +380,17 @@ Task<Status> VmReconciler::SettleUnknownCreate(Look& look) {
   co_return absl::OkStatus();
 }
 
+void VmReconciler::GiveBack(PodMemory& memory) {
+  usage_.pods -= memory.usage.pods;
+  usage_.cpu_milli -= memory.usage.cpu_milli;
+  usage_.memory_bytes -= memory.usage.memory_bytes;
+  memory.usage = {};
+}
+
 void VmReconciler::Forget(const std::string& uid) {
   auto it = deps_.facts.memories.find(uid);
   if (it != deps_.facts.memories.end() && deps_.facts.pods.Get(uid) == nullptr) {
-    usage_.pods -= it->second->usage.pods;
-    usage_.cpu_milli -= it->second->usage.cpu_milli;
-    usage_.memory_bytes -= it->second->usage.memory_bytes;
+    GiveBack(*it->second);
     deps_.facts.memories.erase(it);
   }
   deps_.ipam.Release(uid);

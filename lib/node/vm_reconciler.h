@@ -52,6 +52,8 @@ class VmReconciler {
     // The pod's references (ConfigMaps, Secrets), resolved as far as they are known; acquires watches for them.
     std::function<podvm::LookupResult(const kubeapi::PodView&, const podvm::ObjectRef&)> lookup;
     std::function<podvm::VmSettings()> settings;
+    // Of the node, CPU (thousandths) and memory (bytes): the value of a resourceFieldRef to a limit that is not set.
+    std::function<std::pair<int64_t, int64_t>()> allocatable;
     PodEvents events;
   };
   VmReconciler(Deps deps, VmReconcilerOptions options);
@@ -69,6 +71,8 @@ class VmReconciler {
   Task<Status> SettleUnknownCreate(Look& look);
   void Link(Look& look, const podvm::Plan& plan);
   void Forget(const std::string& uid);
+  // What it was admitted with is free for others.
+  void GiveBack(PodMemory& memory);
   void Warn(Look& look, std::string reason, std::string message);
 
   Deps deps_;

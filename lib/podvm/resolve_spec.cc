@@ -251,6 +251,7 @@ ResolveResult Resolver::Run() {
   spec.pod_name = pod_.name();
   spec.revision = in_.revision;
   spec.generation = pod_.generation();
+  spec.grace_seconds = pod_.termination_grace_seconds();
   switch (pod_.restart_policy()) {
     case kubeapi::RestartPolicy::kAlways:
       spec.restart_policy = guestapi::RestartPolicy::kAlways;

@@ -40,8 +40,12 @@ class Lab:
     def __init__(self, build, flags=(), up=()):
         self.dir = tempfile.mkdtemp(prefix="vch-lab-")
         self.build = str(pathlib.Path(build).resolve())
-        run([ROOT / "tools/lab", "up", self.dir, "--guests", "simulated", "--bin", self.build, *up, "--node", "vch1", "--",
-             "--orphan-interval", "2s", "--vcenter-relist", "1m", "-v", "2", *flags], timeout=300)
+        try:
+            run([ROOT / "tools/lab", "up", self.dir, "--guests", "simulated", "--bin", self.build, *up, "--node", "vch1", "--",
+                 "--orphan-interval", "2s", "-v", "2", *flags], timeout=300)
+        except (Failure, subprocess.TimeoutExpired):
+            self.down()
+            raise
         lines = run(["bash", "-c", f". {self.dir}/env; env -0"]).split("\0")
         self.env = dict(line.split("=", 1) for line in lines if "=" in line)
 

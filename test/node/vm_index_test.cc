@@ -41,6 +41,19 @@ TEST_F(VmIndexTest, FollowsVmsOfThisVchOnly) {
   EXPECT_THAT(told, ElementsAre("a"));
 }
 
+TEST_F(VmIndexTest, TemplateMadeFromAPodVmIsNoPod) {
+  VmRecord vm = *Vm("vm-1", "a");
+  vm.is_template = true;
+  vms.Put("vm-1", std::make_shared<const VmRecord>(vm));
+  EXPECT_EQ(index.Find("a").size(), 0u);
+  EXPECT_EQ(index.FindByName("name-vm-1"), nullptr);
+  vms.Put("vm-2", Vm("vm-2", "b"));
+  VmRecord marked = *Vm("vm-2", "b");
+  marked.is_template = true;
+  vms.Put("vm-2", std::make_shared<const VmRecord>(marked));
+  EXPECT_EQ(index.Find("b").size(), 0u);
+}
+
 TEST_F(VmIndexTest, TellsAboutChangesAndTheEnd) {
   vms.Put("vm-1", Vm("vm-1", "a"));
   vms.Put("vm-1", Vm("vm-1", "a"));

@@ -186,6 +186,7 @@ class VmReconcilerTest : public ::testing::Test {
              return podvm::VmSettings{
                  .guest_id = "other5xLinux64Guest", .network = podvm::StandardNetwork{}, .datastore = "ds"};
            },
+       .allocatable = [] { return std::pair<int64_t, int64_t>{}; },
        .events = {.event = [this](const kube::Object&, bool, std::string reason,
                                   std::string) { events.push_back(reason); },
                   .status_changed = [](const std::string&) {}}},

@@ -33,24 +33,32 @@ class Watcher(threading.Thread):
 
     def __init__(self, lab):
         super().__init__(daemon=True)
-        columns = "{.object.metadata.name} {.type} {.object.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}"
-        self.process = subprocess.Popen(["kubectl", "get", "pods", "-w", "--output-watch-events", "-o", f"jsonpath={columns}"],
-                                        stdout=subprocess.PIPE, text=True, env=lab.env)
-        self.seen, self.ready, self.gone = {}, {}, {}
+        self.env, self.process, self.stopped = lab.env, None, False
+        self.seen, self.ready = {}, {}
 
     def run(self):
-        for line in self.process.stdout:
-            now = time.monotonic()
-            words = line.split()
-            if len(words) < 2:
-                continue
-            self.seen.setdefault(words[0], now)
-            if words[1] == "DELETED":
-                self.gone[words[0]] = now
-            elif len(words) > 2 and words[2] == "True":
-                self.ready.setdefault(words[0], now)
+        # A watch without a version begins with what is there, so that one which ended can simply be opened again.
+        while not self.stopped:
+            self.process = subprocess.Popen(["kubectl", "get", "--raw", "/api/v1/namespaces/default/pods?watch=1&timeoutSeconds=1800"],
+                                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=self.env)
+            for line in self.process.stdout:
+                now = time.monotonic()
+                event = json.loads(line)
+                name = event["object"]["metadata"].get("name")
+                if not name:
+                    continue
+                self.seen.setdefault(name, now)
+                if harness.condition(event["object"], "Ready") == "True":
+                    self.ready.setdefault(name, now)
+            self.process.wait()
+
+    def reached(self, what, wanted):
+        if len(what) < wanted:
+            raise harness.Failure(f"{len(what)} of {wanted}; {len(self.seen)} seen, watch {'up' if self.is_alive() else 'ended'}")
+        return True
 
     def stop(self):
+        self.stopped = True
         self.process.terminate()
         self.process.wait()
 
@@ -61,9 +69,9 @@ class Snapshot:
         self.cpu = cpu_seconds(pid)
         self.api = lab.metric("vch_kubelet_api_calls_total")
         stats = json.loads(lab.lab("stats"))
-        self.soap = {k: v for k, v in (stats.get("soap") or {}).items()}
-        self.tasks = sum((stats.get("tasks") or {}).values())
-        self.vcenter_cpu = stats.get("vcenterCPUSeconds", stats.get("cpuSeconds", 0.0))
+        self.soap = {k: v for k, v in (stats["vcenter"].get("calls") or {}).items()}
+        self.tasks = sum((stats["vcenter"].get("tasks") or {}).values())
+        self.vcenter_cpu = stats["vcenter"]["cpuSeconds"]
 
 
 def report(title, pods, a, b):
@@ -110,8 +118,8 @@ def main():
             perf = subprocess.Popen(["perf", "record", "-q", "-g", "-p", str(pid), "-o", args.profile], stderr=subprocess.DEVNULL)
         before = Snapshot(lab, pid)
         lab.apply(harness.make_deployment("bench", args.pods))
-        limit = 120 + args.pods / 2
-        harness.wait_for("all pods Ready", lambda: len(watcher.ready) >= args.pods, limit)
+        limit = 60 + args.pods / 5
+        harness.wait_for("all pods Ready", lambda: watcher.reached(watcher.ready, args.pods), limit)
         up = Snapshot(lab, pid)
         if perf:
             perf.terminate()
@@ -127,7 +135,7 @@ def main():
         print(f"idle: {100 * (b.cpu - a.cpu) / (b.time - a.time):.2f} % of a core, {b.api - a.api:.0f} API calls, "
               f"{sum(b.soap.values()) - sum(a.soap.values()):.0f} vCenter calls in {b.time - a.time:.0f} s")
         lab.kubectl("delete", "deployment", "bench", "--wait=false")
-        harness.wait_for("all pods gone", lambda: len(watcher.gone) >= args.pods, limit)
+        harness.wait_for("all pods gone", lambda: not lab.kubectl("get", "pods", "-o", "name").strip(), limit)
         harness.wait_for("all VMs gone", lambda: not lab.vms(), 60)
         down = Snapshot(lab, pid)
         calls += report("down", args.pods, b, down)

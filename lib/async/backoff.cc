@@ -7,8 +7,13 @@
 namespace vck {
 
 uint64_t RandomSeed() {
-  std::random_device device;
-  return (static_cast<uint64_t>(device()) << 32) | device() | 1;
+  // Opening a random_device costs as much as a small request: once per thread is enough, SplitMix does the rest.
+  static thread_local uint64_t state = [] {
+    std::random_device device;
+    return (static_cast<uint64_t>(device()) << 32) | device();
+  }();
+  NextRandom(state);
+  return state | 1;
 }
 
 double NextRandom(uint64_t& state) {

@@ -202,7 +202,7 @@ class TlsStream : public PlainStream {
 
   [[nodiscard]] std::string PeerKeyHash() const override {
     X509* cert = SSL_get0_peer_certificate(ssl_.get());
-    return cert == nullptr ? "" : KeyHash(X509_get0_pubkey(cert));
+    return cert == nullptr ? "" : KeyHash(cert);
   }
 
   [[nodiscard]] PeerName Peer() const override;

@@ -28,16 +28,32 @@ std::string TakeOpenSslError() {
   return reason != nullptr ? reason : absl::StrCat("TLS error ", code);
 }
 
-std::string KeyHash(EVP_PKEY* key) {
-  if (key == nullptr) return "";
-  unsigned char* der = nullptr;
-  int size = i2d_PUBKEY(key, &der);
+namespace {
+
+// Takes `der` over.
+std::string HashOf(unsigned char* der, int size) {
   if (size <= 0) return "";
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int digest_size = 0;
   EVP_Digest(der, static_cast<size_t>(size), digest.data(), &digest_size, EVP_sha256(), nullptr);
   OPENSSL_free(der);
   return absl::BytesToHexString(std::string_view(reinterpret_cast<char*>(digest.data()), digest_size));
+}
+
+}  // namespace
+
+std::string KeyHash(EVP_PKEY* key) {
+  if (key == nullptr) return "";
+  unsigned char* der = nullptr;
+  int size = i2d_PUBKEY(key, &der);
+  return HashOf(der, size);
+}
+
+std::string KeyHash(X509* certificate) {
+  // As it is in the certificate: encoding the decoded key again costs ten times as much.
+  unsigned char* der = nullptr;
+  int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+  return HashOf(der, size);
 }
 
 bool IsIpLiteral(const std::string& host) {

@@ -36,6 +36,7 @@ struct TlsContextImpl : TlsContext {
 std::string TakeOpenSslError();
 // SHA-256 hex of the DER SubjectPublicKeyInfo; "" when there is none.
 std::string KeyHash(EVP_PKEY* key);
+std::string KeyHash(X509* certificate);
 // A new SSL for one connection to `host`: SNI, the name to verify, ALPN.
 StatusOr<SslPtr> NewClientSsl(const TlsContextImpl& context, const std::string& host,
                               const std::vector<std::string>& alpn);

@@ -93,7 +93,7 @@ class FakeOps : public VmOps {
     vm.power = PowerState::kOff;
     vm.connection = vimtypes::ConnectionState::kConnected;
     for (const auto& option : spec.extraConfig) {
-      if (option->key == vch::kPodKey) vm.pod_key = std::get<std::string>(option->value);
+      if (option.key == vch::kPodKey) vm.pod_key = std::get<std::string>(option.value);
     }
     vm.guest_key = "-";
     Put(vm);

@@ -70,7 +70,7 @@ class Snapshot:
         self.api = lab.metric("vch_kubelet_api_calls_total")
         stats = json.loads(lab.lab("stats"))
         self.soap = {k: v for k, v in (stats["vcenter"].get("calls") or {}).items()}
-        self.tasks = sum((stats["vcenter"].get("tasks") or {}).values())
+        self.tasks = sum(count for method, count in self.soap.items() if method.endswith("_Task"))
         self.vcenter_cpu = stats["vcenter"]["cpuSeconds"]
 
 

@@ -81,9 +81,7 @@ std::shared_ptr<VirtualDeviceBackingInfo> Backing(const NetworkBacking& network)
   return std::visit(Visitor{}, network);
 }
 
-VirtualDeviceConnectInfo Connected() {
-  return {.startConnected = true, .allowGuestControl = true, .connected = true};
-}
+VirtualDeviceConnectInfo Connected() { return {.startConnected = true, .allowGuestControl = true, .connected = true}; }
 
 }  // namespace
 
@@ -138,8 +136,8 @@ StatusOr<VirtualMachineConfigSpec> BuildConfigSpec(const VmSpec& vm) {
     cdrom->unitNumber = 0;
     spec.deviceChange.push_back(Add(std::move(cdrom)));
     // A disk's own boot sector never runs: only the CD-ROM is listed.
-    spec.bootOptions = VirtualMachineBootOptions{
-        .bootOrder = {std::make_shared<VirtualMachineBootOptionsBootableCdromDevice>()}};
+    spec.bootOptions =
+        VirtualMachineBootOptions{.bootOrder = {std::make_shared<VirtualMachineBootOptionsBootableCdromDevice>()}};
   }
   if (vm.network.has_value()) {
     auto nic = std::make_shared<VirtualVmxnet3>();

@@ -19,6 +19,6 @@ compile() {
   if [ -t 1 ]; then
     ninja -C "$dir" "$@"
   else
-    ninja -C "$dir" "$@" 2>&1 | awk '/^\[[0-9]+\/[0-9]+\] (Compiling|Linking|Generating)/ { if (NR % 50 == 1) print; next } { print }'
+    ninja -C "$dir" "$@" 2>&1 | awk '/^\[[0-9]+\/[0-9]+\] (Compiling|Linking|Generating)/ { if (NR % 50 == 1) { print; fflush() } next } { print; fflush() }'
   fi
 }

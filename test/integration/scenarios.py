@@ -2,7 +2,7 @@
 import json
 import time
 
-from harness import Failure, condition, container, make_deployment, make_pod, wait_for
+from harness import Failure, condition, container, make_deployment, make_pod, run, wait_for
 
 
 def expect(truth, message):
@@ -249,6 +249,30 @@ def events_and_describe(lab):
     delete_all(lab)
 
 
+def second_node_on_http1_and_paged_lists(lab):
+    lab.lab("node", "vch2", "--", "--kube-api-http2=false", "--kube-api-streaming-list=false", "--logging-format", "json",
+            "--register-with-taints", "")
+    wait_for("vch2 is Ready", lambda: lab.node_ready("vch2"), 60)
+    cidrs = {lab.get("node", n)["spec"]["podCIDR"] for n in ("vch1", "vch2")}
+    expect(len(cidrs) == 2, f"each node has its own addresses: {cidrs}")
+    pod = make_pod("there")
+    pod["spec"]["nodeName"] = "vch2"
+    lab.apply(pod, make_pod("here", nodeName="vch1"))
+    for name in ("there", "here"):
+        wait_for(f"{name} is Ready", lambda name=name: condition(lab.pod(name), "Ready") == "True")
+    lines = [line for line in lab.log("kubelet-vch2").splitlines() if line]
+    expect(all(json.loads(line)["msg"] for line in lines), "each line of the log is JSON")
+    delete_all(lab)
+    lab.lab("stop", "kubelet-vch2")
+    lab.kubectl("delete", "node", "vch2")
+
+
+def vsphere_layer_against_the_simulator(lab):
+    out = run([f"{lab.build}/test/vsphere/vsphere_live_test"], env=lab.env)
+    expect("[  PASSED  ]" in out and "SKIPPED" not in out, out[-2000:])
+    gone(lab)
+
+
 def metrics_are_served(lab):
     expect(lab.metric("workqueue_adds_total") > 0, "client-go's queue metrics")
     expect(lab.metric("process_resident_memory_bytes") > 1e6, "process metrics")
@@ -257,4 +281,5 @@ def metrics_are_served(lab):
 ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_codes_and_restarts, without_guests_nothing_becomes_ready,
        forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, node_is_recreated_with_what_people_set,
        vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, vcenter_outage, expired_sessions_and_transient_faults,
-       drains_at_sigterm, events_and_describe, two_hundred_up_and_down, two_hundred_with_ten_kills, metrics_are_served]
+       drains_at_sigterm, events_and_describe, second_node_on_http1_and_paged_lists, vsphere_layer_against_the_simulator,
+       two_hundred_up_and_down, two_hundred_with_ten_kills, metrics_are_served]

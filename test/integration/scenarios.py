@@ -1,5 +1,7 @@
 """What a user, or a bad day, does to a node; each function is one test. They share a lab and leave no pods behind."""
 import json
+import pathlib
+import subprocess
 import time
 
 from harness import Failure, condition, container, make_deployment, make_pod, run, wait_for
@@ -267,6 +269,45 @@ def second_node_on_http1_and_paged_lists(lab):
     lab.kubectl("delete", "node", "vch2")
 
 
+def standby_takes_over(lab):
+    argv = pathlib.Path(f"/proc/{lab.env['KUBELET_PID']}/cmdline")
+    if not argv.exists():  # restarted by a scenario before
+        argv = pathlib.Path("/proc", pathlib.Path(lab.dir, "pid/kubelet.pid").read_text().strip(), "cmdline")
+    command = argv.read_text().split("\0")[:-1]
+    lab.apply(make_pod("steady"))
+    wait_for("it is Ready", lambda: condition(lab.pod("steady"), "Ready") == "True")
+    lab.lab("stop", "kubelet")
+    logs = [pathlib.Path(lab.dir, "log", f"candidate-{i}.log") for i in (0, 1)]
+    processes = []
+    try:
+        for log in logs:
+            with open(log, "w") as out:
+                processes.append(subprocess.Popen(
+                    [*command, "--leader-elect", "--leader-elect-kubeconfig", f"{lab.dir}/kubeconfig", "--metrics-address", "",
+                     "--leader-elect-lease-duration", "4s", "--leader-elect-renew-deadline", "3s", "--leader-elect-retry-period", "1s"],
+                    stderr=out, stdin=subprocess.DEVNULL))
+        leading = lambda i: "Pods and VMs are known" in logs[i].read_text()
+        wait_for("one leads", lambda: leading(0) or leading(1), 30)
+        time.sleep(5)
+        expect(leading(0) != leading(1), "only one works")
+        first = 0 if leading(0) else 1
+        processes[first].kill()
+        wait_for("the other one takes over", lambda: leading(1 - first), 30)
+        lab.apply(make_pod("after"))
+        wait_for("it works", lambda: condition(lab.pod("after"), "Ready") == "True")
+        expect(container(lab.pod("steady"))["restartCount"] == 0, "running pods noticed nothing")
+        processes[1 - first].terminate()
+        expect(processes[1 - first].wait(30) == 0, "SIGTERM ends it well")
+        lease = lab.get("lease", "vch-kubelet-vch1", "-n", "kube-system")
+        expect(not lease["spec"].get("holderIdentity"), f"the lease was given up: {lease['spec']}")
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+        lab.lab("start", "kubelet")
+    delete_all(lab)
+
+
 def vsphere_layer_against_the_simulator(lab):
     out = run([f"{lab.build}/test/vsphere/vsphere_live_test"], env=lab.env)
     expect("[  PASSED  ]" in out and "SKIPPED" not in out, out[-2000:])
@@ -281,5 +322,5 @@ def metrics_are_served(lab):
 ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_codes_and_restarts, without_guests_nothing_becomes_ready,
        forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, node_is_recreated_with_what_people_set,
        vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, vcenter_outage, expired_sessions_and_transient_faults,
-       drains_at_sigterm, events_and_describe, second_node_on_http1_and_paged_lists, vsphere_layer_against_the_simulator,
+       drains_at_sigterm, events_and_describe, second_node_on_http1_and_paged_lists, standby_takes_over, vsphere_layer_against_the_simulator,
        two_hundred_up_and_down, two_hundred_with_ten_kills, metrics_are_served]

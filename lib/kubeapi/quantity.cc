@@ -58,7 +58,7 @@ Int128 Scale(std::string_view digits, int64_t exponent10, int exponent2) {
   bool rest = false;
   Int128 value = 0;
   size_t used = 0;
-  for (; used < digits.size() && used < 27; ++used) value = value * 10 + (digits[used] - '0');
+  for (; used < digits.size() && used < 29; ++used) value = value * 10 + (digits[used] - '0');
   for (size_t i = used; i < digits.size(); ++i) {
     rest |= digits[i] != '0';
     ++exponent10;
@@ -139,7 +139,7 @@ StatusOr<Quantity> Quantity::Parse(std::string_view text) {
   int64_t exponent10 = 0;
   int exponent2 = 0;
   if (digits.empty() || !ParseSuffix(rest, &exponent10, &exponent2)) return Malformed(text);
-  // Twice the power of two is never needed: 60 bits and 27 digits fit.
+  // Twice the power of two is never needed: 60 bits and 29 digits (the largest value in nanos has 28) fit.
   Int128 nano = Scale(digits, exponent10 - fraction, exponent2);
   return Quantity(negative ? -nano : nano);
 }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "vsphere/login_turn.h"
 
 namespace vck::vsphere {
 namespace {
@@ -32,21 +33,6 @@ Status ToStatus(const http::Response& response, std::string_view what) {
       return response.status >= 500 ? absl::UnavailableError(text) : absl::FailedPreconditionError(text);
   }
 }
-
-class LoginTurn {
- public:
-  LoginTurn(bool& flag, Signal& done) : flag_(flag), done_(done) { flag_ = true; }
-  LoginTurn(const LoginTurn&) = delete;
-  LoginTurn& operator=(const LoginTurn&) = delete;
-  ~LoginTurn() {
-    flag_ = false;
-    done_.NotifyAll();
-  }
-
- private:
-  bool& flag_;
-  Signal& done_;
-};
 
 }  // namespace
 

@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "base/log.h"
 #include "vimtypes/wire_impl.h"
+#include "vsphere/login_turn.h"
 
 namespace vck::vsphere {
 namespace {
@@ -61,22 +62,6 @@ bool IsTransport(const Status& status) {
   return vim::FaultType(status).empty() &&
          (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsFailedPrecondition(status));
 }
-
-// Whoever leaves a login, however, lets the others go on.
-class LoginTurn {
- public:
-  LoginTurn(bool& flag, Signal& done) : flag_(flag), done_(done) { flag_ = true; }
-  LoginTurn(const LoginTurn&) = delete;
-  LoginTurn& operator=(const LoginTurn&) = delete;
-  ~LoginTurn() {
-    flag_ = false;
-    done_.NotifyAll();
-  }
-
- private:
-  bool& flag_;
-  Signal& done_;
-};
 
 }  // namespace
 

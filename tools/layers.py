@@ -27,7 +27,13 @@ LAYERS = {
     "podvm": JSON + ["kubeapi", "vimtypes", "vch", "guestapi"],
     "guestlink": ASYNC + ["json", "metrics", "guestapi", "flow", "http"],
     "tether": ASYNC + ["json", "metrics", "guestapi", "http"],
-    "node": ASYNC + ["json", "metrics", "flow", "http", "kubeapi", "kube", "vimtypes", "vch", "vsphere", "guestapi", "guestlink", "podvm"],
+    "guestos": ASYNC + ["json", "http", "guestapi", "tether"],
+    "oci": ASYNC + ["json", "http"],
+    "image": ASYNC + ["json", "metrics", "flow", "http", "oci"],
+    "spdy": ASYNC + ["http"],
+    "kubeletapi": ASYNC + ["json", "metrics", "flow", "http", "kubeapi", "kube", "guestapi", "guestlink", "spdy"],
+    "node": ASYNC + ["json", "metrics", "flow", "http", "kubeapi", "kube", "vimtypes", "vch", "vsphere", "guestapi", "guestlink", "podvm", "oci",
+                     "image", "spdy", "kubeletapi"],
 }
 # headers that only the named layers (or cmd binaries) may include
 WALLS = [

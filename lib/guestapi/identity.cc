@@ -37,6 +37,7 @@ std::string Encode(const BootConfig& config) {
   Put(&out, "address", config.address);
   Put(&out, "gateway", config.gateway);
   Put(&out, "dns", config.dns);
+  if (config.scratch_unit >= 0) out["scratchUnit"] = config.scratch_unit;  // 0 is one, too
   Put(&out, "port", config.port);
   Put(&out, "kubeletKeyHash", config.kubelet_key_hash);
   Put(&out, "kubeletCa", config.kubelet_ca);
@@ -59,6 +60,7 @@ StatusOr<BootConfig> DecodeBootConfig(std::string_view text, uint16_t default_po
   in.Require("address", !out.address.empty());
   in.Read("gateway", &out.gateway);
   in.Read("dns", &out.dns);
+  in.Read("scratchUnit", &out.scratch_unit, -1, 15);
   int port = default_port;
   in.Read("port", &port, 1, 65535);
   out.port = static_cast<uint16_t>(port);

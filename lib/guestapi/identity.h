@@ -27,6 +27,7 @@ struct BootConfig {
   std::string address;  // IP of the pod; with prefix length: "10.1.2.3/20"
   std::string gateway;
   std::vector<std::string> dns;
+  int scratch_unit = -1;         // SCSI unit of the scratch disk; -1: there is none
   uint16_t port = 10350;         // the tether's, on `address`
   std::string kubelet_key_hash;  // SHA-256 hex of the VCH key's SubjectPublicKeyInfo: whom the tether trusts
   std::string
@@ -58,5 +59,8 @@ inline constexpr std::string_view kChannelPath = "/v1/channel";
 inline constexpr std::string_view kChannelProtocol = "vch-channel/1";
 // True if an Upgrade field's value (a list) offers kChannelProtocol.
 bool OffersChannel(std::string_view upgrade);
+
+// SCSI unit of a VM's i-th disk: 7 is the controller's own.
+constexpr int UnitOfDisk(int i) { return i < 7 ? i : i + 1; }
 
 }  // namespace vck::guestapi

@@ -2,6 +2,9 @@
 
 #include <set>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_split.h"
+#include "guestapi/container_json.h"
 #include "guestapi/fields.h"
 
 namespace vck::guestapi {
@@ -10,42 +13,86 @@ namespace {
 using internal::Fields;
 using internal::Put;
 
-constexpr std::string_view kPolicies[] = {"Always", "OnFailure", "Never"};
-constexpr std::string_view kKinds[] = {"init", "sidecar", "main", "ephemeral"};
-// Some 30 years: sums with it stay far from overflow.
-constexpr int64_t kMaxSeconds = 1'000'000'000;
+using internal::kMaxSeconds;
+using internal::kPolicies;
 
-json::Object ToJson(const ContainerSpec& container, const boost::json::storage_ptr& storage) {
+constexpr std::string_view kVolumeKinds[] = {"emptyDir", "memory", "files", "hostPath"};
+constexpr int kMaxUnit = 15;
+
+json::Object ToJson(const VolumeSpec& volume, const boost::json::storage_ptr& storage) {
   json::Object out(storage);
-  Put(&out, "name", container.name);
-  Put(&out, "kind", kKinds[static_cast<size_t>(container.kind)]);
-  Put(&out, "image", container.image);
-  Put(&out, "imageId", container.image_id);
-  Put(&out, "command", container.command);
-  Put(&out, "args", container.args);
-  Put(&out, "env", container.env);
-  Put(&out, "workingDir", container.working_dir);
-  Put(&out, "readinessProbe", container.has_readiness_probe);
-  Put(&out, "startupProbe", container.has_startup_probe);
+  Put(&out, "name", volume.name);
+  Put(&out, "kind", kVolumeKinds[static_cast<size_t>(volume.kind)]);
+  Put(&out, "sizeLimit", volume.size_limit);
+  Put(&out, "hostPath", volume.host_path);
+  Put(&out, "hostPathType", volume.host_path_type);
+  json::Array files(storage);
+  for (const FileSpec& file : volume.files) {
+    json::Object item(storage);
+    Put(&item, "path", file.path);
+    Put(&item, "content", absl::Base64Escape(file.content));
+    item["mode"] = file.mode;
+    files.push_back(std::move(item));
+  }
+  if (!files.empty()) out["files"] = std::move(files);
   return out;
 }
 
-StatusOr<ContainerSpec> ContainerFromJson(const json::Value& value, std::string where) {
-  ContainerSpec out;
-  Fields in(value, std::move(where));
+// A file of a volume must not leave it.
+bool IsInside(std::string_view path) {
+  if (path.empty() || path.front() == '/' || path.find('\0') != std::string_view::npos) return false;
+  for (std::string_view part : absl::StrSplit(path, '/')) {
+    if (part == ".." || part == "." || part.empty()) return false;
+  }
+  return true;
+}
+
+bool IsVolumeName(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
+         name.find('\0') == std::string_view::npos;
+}
+
+StatusOr<VolumeSpec> VolumeFromJson(const json::Value& value, const std::string& where) {
+  VolumeSpec out;
+  Fields in(value, where);
   in.Read("name", &out.name);
   in.Require("name", !out.name.empty());
-  in.Read("kind", &out.kind, kKinds);
-  in.Read("image", &out.image);
-  in.Read("imageId", &out.image_id);
-  in.Read("command", &out.command);
-  in.Read("args", &out.args);
-  in.Read("env", &out.env);
-  in.Read("workingDir", &out.working_dir);
-  in.Read("readinessProbe", &out.has_readiness_probe);
-  in.Read("startupProbe", &out.has_startup_probe);
+  if (!out.name.empty() && !IsVolumeName(out.name)) in.Fail("name", "is no volume's name");
+  in.Read("kind", &out.kind, kVolumeKinds);
+  in.Read("sizeLimit", &out.size_limit, 0);
+  in.Read("hostPath", &out.host_path);
+  in.Read("hostPathType", &out.host_path_type);
+  for (const json::Value& item : in.Items("files")) {
+    FileSpec file;
+    Fields fields(item, absl::StrCat(where, "files[", out.files.size(), "]."));
+    fields.Read("path", &file.path);
+    if (!IsInside(file.path)) fields.Fail("path", "is not a path inside the volume");
+    std::string encoded;
+    fields.Read("content", &encoded);
+    if (!absl::Base64Unescape(encoded, &file.content)) fields.Fail("content", "is not base64");
+    fields.Read("mode", &file.mode, 0, 07777);
+    in.Check(fields.status());
+    out.files.push_back(std::move(file));
+  }
   RETURN_IF_ERROR(in.status());
   return out;
+}
+
+StatusOr<ImageSpec> ImageFromJson(const json::Value& value, std::string where) {
+  ImageSpec out;
+  Fields in(value, std::move(where));
+  in.Read("id", &out.id);
+  in.Require("id", !out.id.empty());
+  in.Read("unit", &out.unit, 0, kMaxUnit);
+  RETURN_IF_ERROR(in.status());
+  return out;
+}
+
+void PutNumbers(json::Object* out, std::string_view key, const std::vector<int64_t>& numbers) {
+  if (numbers.empty()) return;
+  json::Array array(out->storage());
+  for (int64_t number : numbers) array.push_back(number);
+  (*out)[key] = std::move(array);
 }
 
 }  // namespace
@@ -63,9 +110,31 @@ json::Object ToJson(const GuestSpec& spec, const boost::json::storage_ptr& stora
   if (spec.active_deadline_seconds) out["activeDeadlineSeconds"] = *spec.active_deadline_seconds;
   out["graceSeconds"] = spec.grace_seconds;
   json::Array containers(storage);
-  for (const ContainerSpec& container : spec.containers) containers.push_back(ToJson(container, storage));
+  for (const ContainerSpec& container : spec.containers) containers.push_back(internal::ToJson(container, storage));
   out["containers"] = std::move(containers);
-  Put(&out, "hosts", spec.hosts);
+  json::Array images(storage);
+  for (const ImageSpec& image : spec.images) {
+    json::Object item(storage);
+    Put(&item, "id", image.id);
+    Put(&item, "unit", image.unit);
+    images.push_back(std::move(item));
+  }
+  if (!images.empty()) out["images"] = std::move(images);
+  json::Array volumes(storage);
+  for (const VolumeSpec& volume : spec.volumes) volumes.push_back(ToJson(volume, storage));
+  if (!volumes.empty()) out["volumes"] = std::move(volumes);
+  Put(&out, "hostsFile", spec.hosts_file);
+  Put(&out, "resolvConf", spec.resolv_conf);
+  Put(&out, "hostName", spec.host_name);
+  Put(&out, "hostNetwork", spec.host_network);
+  Put(&out, "hostPid", spec.host_pid);
+  Put(&out, "hostIpc", spec.host_ipc);
+  Put(&out, "shareProcesses", spec.share_processes);
+  Put(&out, "sysctls", spec.sysctls);
+  if (spec.fs_group) out["fsGroup"] = *spec.fs_group;
+  PutNumbers(&out, "supplementalGroups", spec.supplemental_groups);
+  Put(&out, "logMaxBytes", spec.log_max_bytes);
+  Put(&out, "logMaxFiles", spec.log_max_files);
   return out;
 }
 
@@ -85,11 +154,36 @@ StatusOr<GuestSpec> SpecFromJson(const json::Value& value) {
     in.Read("activeDeadlineSeconds", &out.active_deadline_seconds.emplace(), 0, kMaxSeconds);
   }
   in.Read("graceSeconds", &out.grace_seconds, 0, kMaxSeconds);
-  in.Read("hosts", &out.hosts);
+  in.Read("hostsFile", &out.hosts_file);
+  in.Read("resolvConf", &out.resolv_conf);
+  in.Read("hostName", &out.host_name);
+  in.Read("hostNetwork", &out.host_network);
+  in.Read("hostPid", &out.host_pid);
+  in.Read("hostIpc", &out.host_ipc);
+  in.Read("shareProcesses", &out.share_processes);
+  in.Read("sysctls", &out.sysctls);
+  if (in.Member("fsGroup") != nullptr) in.Read("fsGroup", &out.fs_group.emplace(), 0);
+  for (const json::Value& item : in.Items("supplementalGroups")) {
+    if (!item.is_int64() || item.get_int64() < 0) {
+      in.Fail("supplementalGroups", "holds something that is no group");
+      break;
+    }
+    out.supplemental_groups.push_back(item.get_int64());
+  }
+  in.Read("logMaxBytes", &out.log_max_bytes, 1);
+  in.Read("logMaxFiles", &out.log_max_files, 2);
+  for (const json::Value& item : in.Items("images")) {
+    ASSIGN_OR_RETURN(auto image, ImageFromJson(item, absl::StrCat("images[", out.images.size(), "].")));
+    out.images.push_back(std::move(image));
+  }
+  for (const json::Value& item : in.Items("volumes")) {
+    ASSIGN_OR_RETURN(auto volume, VolumeFromJson(item, absl::StrCat("volumes[", out.volumes.size(), "].")));
+    out.volumes.push_back(std::move(volume));
+  }
   std::set<std::string> names;
   for (const json::Value& item : in.Items("containers")) {
     std::string where = absl::StrCat("containers[", out.containers.size(), "].");
-    ASSIGN_OR_RETURN(auto container, ContainerFromJson(item, where));
+    ASSIGN_OR_RETURN(auto container, internal::ContainerFromJson(item, where));
     if (!names.insert(container.name).second) {
       return absl::InvalidArgumentError(absl::StrCat(where, "name is there twice"));
     }

@@ -19,17 +19,97 @@ inline constexpr int kVersion = 1;  // of the whole protocol; a peer with anothe
 
 enum class RestartPolicy { kAlways, kOnFailure, kNever };
 
+// What a probe or a hook does.
+struct Handler {
+  enum class Kind { kExec, kHttp, kTcp, kGrpc, kSleep };  // kGrpc: probes only, kSleep: hooks only
+  Kind kind = Kind::kExec;
+  std::vector<std::string> command;  // kExec
+  std::string host;                  // kHttp, kTcp; "": the pod's IP
+  int port = 0;                      // a named port is resolved by the kubelet
+  std::string path = "/";            // kHttp
+  bool https = false;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string service;  // kGrpc
+  int64_t seconds = 0;  // kSleep
+};
+
+// core/v1 Probe; defaults are the API's.
+struct Probe {
+  Handler handler;
+  int initial_delay = 0, timeout = 1, period = 10;  // seconds
+  int success_threshold = 1, failure_threshold = 3;
+  std::optional<int64_t> grace_seconds;  // terminationGracePeriodSeconds
+};
+
+struct Mount {
+  std::string volume;    // VolumeSpec.name
+  std::string path;      // in the container
+  std::string sub_path;  // $(VAR) already expanded
+  bool read_only = false;
+  bool bidirectional = false;  // mountPropagation; host_to_container likewise
+  bool host_to_container = false;
+};
+
+// A container's security context; the pod's part of it is already in here.
+struct Security {
+  std::optional<int64_t> user, group;  // absent: the image's
+  bool run_as_non_root = false;
+  bool privileged = false;
+  bool read_only_root = false;
+  bool no_new_privileges = false;                                // allowPrivilegeEscalation: false
+  bool unmasked_proc = false;                                    // procMount: Unmasked
+  std::vector<std::string> add_capabilities, drop_capabilities;  // "NET_ADMIN", "ALL"
+  enum class Seccomp { kUnconfined, kRuntimeDefault };
+  Seccomp seccomp = Seccomp::kUnconfined;
+};
+
 struct ContainerSpec {
   enum class Kind { kInit, kSidecar, kMain, kEphemeral };  // sidecar: an init container with restartPolicy Always
   std::string name;
   Kind kind = Kind::kMain;
-  std::string image;                       // as the pod names it
-  std::string image_id;                    // repo@sha256:…; empty where the runtime does not know images
-  std::vector<std::string> command, args;  // $(VAR) already expanded
-  std::vector<std::pair<std::string, std::string>> env;
-  std::string working_dir;
-  bool has_readiness_probe = false;  // until probes are carried: such a container is never Ready by itself
-  bool has_startup_probe = false;
+  std::string image;     // as the pod names it
+  std::string image_id;  // repo@sha256:… of GuestSpec.images; empty where the runtime does not know images
+  std::vector<std::string> command, args;  // $(VAR) already expanded; override the image's entry point and arguments
+  std::vector<std::pair<std::string, std::string>> env;  // over the image's
+  std::string working_dir;                               // "": the image's
+  std::optional<Probe> startup, readiness, liveness;
+  std::optional<Handler> post_start, pre_stop;
+  std::string stop_signal;  // lifecycle.stopSignal; "": the image's, else SIGTERM
+  std::vector<Mount> mounts;
+  Security security;
+  // cgroup limits and weights; 0: none.
+  int64_t cpu_limit_milli = 0, cpu_request_milli = 0;
+  int64_t memory_limit_bytes = 0, memory_request_bytes = 0;
+  bool tty = false, stdin = false, stdin_once = false;
+  std::string termination_message_path = "/dev/termination-log";
+  bool termination_message_from_logs = false;  // terminationMessagePolicy: FallbackToLogsOnError
+  // How an exit leads to a restart where it differs from the pod's policy (restartPolicy of a container).
+  std::optional<RestartPolicy> restart_policy;
+  std::string target;  // ephemeral: the container whose process namespace it shares
+};
+
+// An image's disk in this VM: a squashfs with the image's configuration as config.json and its files in rootfs/.
+struct ImageSpec {
+  std::string id;  // repo@sha256:…
+  int unit = 0;    // SCSI unit
+};
+
+// A file of a volume. Its content is in memory only: never written to a disk.
+struct FileSpec {
+  std::string path;  // relative, without ".."
+  std::string content;
+  int mode = 0644;
+};
+
+struct VolumeSpec {
+  // files: configMap, secret, downwardAPI and projected, in the atomic-writer layout, read-only for containers.
+  enum class Kind { kEmptyDir, kMemory, kFiles, kHostPath };
+  std::string name;
+  Kind kind = Kind::kEmptyDir;
+  int64_t size_limit = 0;  // bytes; 0: none
+  std::string host_path;   // of the guest's own file system
+  std::string host_path_type;
+  std::vector<FileSpec> files;
 };
 
 struct GuestSpec {
@@ -41,7 +121,18 @@ struct GuestSpec {
   int64_t grace_seconds = 30;  // terminationGracePeriodSeconds: for stops that nobody sent a StopRequest for
   // In the pod's order; init containers and sidecars first.
   std::vector<ContainerSpec> containers;
-  std::vector<std::pair<std::string, std::string>> hosts;  // room for resolv.conf and hosts
+  std::vector<ImageSpec> images;
+  std::vector<VolumeSpec> volumes;
+  // Whole files, as the kubelet writes them for every container: "" leaves the image's.
+  std::string hosts_file, resolv_conf;
+  std::string host_name;  // of the UTS namespace: hostname, or the FQDN with setHostnameAsFQDN
+  bool host_network = false, host_pid = false, host_ipc = false, share_processes = false;
+  std::vector<std::pair<std::string, std::string>> sysctls;
+  std::optional<int64_t> fs_group;
+  std::vector<int64_t> supplemental_groups;
+  // Answers to this spec's log policy: containerLogMaxSize, containerLogMaxFiles.
+  int64_t log_max_bytes = int64_t{10} << 20;
+  int log_max_files = 5;
 };
 
 // Stop request: run preStop, TERM, then KILL when grace is over. A later request may only shorten the grace.

@@ -220,8 +220,8 @@ std::optional<Problem> Resolver::Container(const ContainerView& c, guestapi::Con
   }
   spec->name = c.name();
   spec->image = c.image();
-  spec->has_readiness_probe = c.has_readiness_probe();
-  spec->has_startup_probe = c.has_startup_probe();
+  if (c.has_readiness_probe()) spec->readiness.emplace();
+  if (c.has_startup_probe()) spec->startup.emplace();
 
   Env env;
   const auto lookup = [&env](std::string_view name) { return env.Find(name); };

@@ -255,7 +255,7 @@ ContainerState Lifecycle::View(const Container& container) const {
     out.phase = ContainerState::Phase::kRunning;
     out.started_at = container.run.started_at;
     out.started = container.started();
-    out.ready = out.started && !container.spec.has_readiness_probe;
+    out.ready = out.started && !container.spec.readiness.has_value();
     return out;
   }
   bool has_run = !container.run.id.empty();

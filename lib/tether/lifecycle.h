@@ -108,7 +108,7 @@ class Lifecycle {
     [[nodiscard]] bool running_id(const std::string& id) const {
       return alive() && (phase == Phase::kStarting ? starting_id : run.id) == id;
     }
-    [[nodiscard]] bool started() const { return phase == Phase::kRunning && !spec.has_startup_probe; }
+    [[nodiscard]] bool started() const { return phase == Phase::kRunning && !spec.startup.has_value(); }
   };
 
   void On(const Apply& event, Stamp now);

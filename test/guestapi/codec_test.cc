@@ -23,7 +23,7 @@ GuestSpec FullSpec() {
   spec.restart_policy = RestartPolicy::kOnFailure;
   spec.active_deadline_seconds = 0;
   spec.grace_seconds = 0;
-  spec.hosts = {{"10.0.0.1", "a.example"}};
+  spec.hosts_file = "10.0.0.1 a.example\n";
   ContainerSpec init;
   init.name = "setup";
   init.kind = ContainerSpec::Kind::kInit;
@@ -36,8 +36,8 @@ GuestSpec FullSpec() {
   main.args = {"echo \"a\\b\n\x01\" ü"};
   main.env = {{"B", "2"}, {"A", "1"}, {"B", "3"}};
   main.working_dir = "/srv";
-  main.has_readiness_probe = true;
-  main.has_startup_probe = true;
+  main.readiness.emplace();
+  main.startup.emplace();
   spec.containers = {init, main};
   return spec;
 }
@@ -54,7 +54,7 @@ TEST(Spec, SurvivesTheWire) {
   EXPECT_EQ(back->containers[0].kind, ContainerSpec::Kind::kInit);
   EXPECT_EQ(back->containers[1].args, FullSpec().containers[1].args);
   EXPECT_EQ(back->containers[1].env, FullSpec().containers[1].env) << "order and duplicates count";
-  EXPECT_TRUE(back->containers[1].has_startup_probe);
+  EXPECT_TRUE(back->containers[1].startup.has_value());
 }
 
 TEST(Spec, DefaultsAreTheProtocolsAndUnknownFieldsAreSkipped) {

@@ -85,8 +85,8 @@ TEST(ResolveSpec, CommandsAndVariables) {
   EXPECT_EQ(c.args, (std::vector<std::string>{"$(B)", "$(NONE)"}));
   EXPECT_EQ(c.env,
             (std::vector<std::pair<std::string, std::string>>{{"A", "3"}, {"B", "12"}, {"C", "$(D)"}, {"D", "late"}}));
-  EXPECT_TRUE(c.has_readiness_probe);
-  EXPECT_FALSE(c.has_startup_probe);
+  EXPECT_TRUE(c.readiness.has_value());
+  EXPECT_FALSE(c.startup.has_value());
 }
 
 TEST(ResolveSpec, Fields) {

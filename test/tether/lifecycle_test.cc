@@ -279,8 +279,8 @@ TEST(Lifecycle, EphemeralContainersRunOnceAndEndWithThePod) {
 
 TEST(Lifecycle, ProbesHoldBackReadyAndStarted) {
   GuestSpec spec = PodSpec(kAlways, {Container("r", ""), Container("s", "")});
-  spec.containers[0].has_readiness_probe = true;
-  spec.containers[1].has_startup_probe = true;
+  spec.containers[0].readiness.emplace();
+  spec.containers[1].startup.emplace();
   Pod pod(spec);
   pod.Pass(absl::Seconds(1));
   EXPECT_EQ(pod.View(), "r=Running/started s=Running");

@@ -223,9 +223,21 @@ void Planner::Finished() {
   // Somebody else may have ended it (an eviction, the pod garbage collector): then its containers still run.
   const bool runs = in_.pod->AnyRunning() || (in_.guest.known() && in_.guest.connected && !GuestFinished());
   if (vm_->power == PowerState::kOn && runs) return StopGuest();
-  plan_.link = Plan::Link::kDisconnect;
-  // The API has the final status, so the guest is not needed any more. Logs and disks stay until the object goes.
-  if (vm_->power != PowerState::kOff) Do(Action::Kind::kPowerOff);
+  if (vm_->power == PowerState::kOff) {
+    plan_.link = Plan::Link::kDisconnect;
+    return;
+  }
+  // The API has the final status; once the logs are kept, the guest is not needed any more.
+  const absl::Time since = in_.final_since.value_or(in_.now);
+  const absl::Time deadline = since + (in_.logs_saved ? options_.halt_slack : options_.save_slack);
+  const bool lost = !Announced() || Rebooted(*in_.pod, vm_->guest_key, in_.guest);  // nothing to save is there
+  if (vm_->power != PowerState::kOn || in_.now >= deadline || lost) {
+    plan_.link = Plan::Link::kDisconnect;
+    return Do(Action::Kind::kPowerOff);
+  }
+  plan_.link = Plan::Link::kConnect;
+  if (in_.guest.connected) Do(in_.logs_saved ? Action::Kind::kHaltGuest : Action::Kind::kSaveLogs);
+  WaitUntil(in_.logs_saved ? "GuestHalting" : "SavingLogs", deadline);
 }
 
 void Planner::TearDown() {
@@ -280,6 +292,10 @@ std::string_view ActionName(Action::Kind kind) {
       return "PushSpec";
     case Action::Kind::kAskStop:
       return "AskStop";
+    case Action::Kind::kSaveLogs:
+      return "SaveLogs";
+    case Action::Kind::kHaltGuest:
+      return "HaltGuest";
     case Action::Kind::kPowerOff:
       return "PowerOff";
     case Action::Kind::kDestroy:

@@ -19,6 +19,9 @@ struct PlanOptions {
   absl::Duration halt_slack = absl::Seconds(10);
   // Grace of a pod whose object vanished, where a shorter one is not known.
   absl::Duration orphan_grace = absl::Seconds(10);
+  // For the logs of a finished pod to be saved, and for a guest that can't be reached to come back: afterwards its VM
+  // is powered off without them.
+  absl::Duration save_slack = absl::Minutes(2);
 };
 
 struct PlanInputs {
@@ -38,6 +41,8 @@ struct PlanInputs {
   int64_t pushed_revision = 0;                    // last given to the link
   std::optional<absl::Time> stop_since;           // the first AskStop of this pod
   std::optional<absl::Time> finished_since;       // guest seen finished since
+  std::optional<absl::Time> final_since;          // the API has had the terminal phase since
+  bool logs_saved = false;                        // of the finished pod, beside its VM
   std::optional<absl::Time> power_on_not_before;  // back-off after a VM that went off by itself
   absl::Time now;
 };
@@ -48,6 +53,8 @@ struct Action {
     kPowerOn,         // vm
     kPushSpec,        // the newest revision to the link
     kAskStop,         // grace
+    kSaveLogs,        // of a finished pod, before its guest powers off
+    kHaltGuest,       // the guest of a finished pod may power itself off
     kPowerOff,        // vm: hard
     kDestroy,         // vm; its IP is free when this is confirmed
     kAnswerQuestion,  // vm, question, choice

@@ -4,6 +4,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 
 namespace vck::vch {
@@ -14,7 +15,7 @@ struct FieldName {
   std::string PodKey::* member;
   bool required;
 };
-constexpr std::array<FieldName, 7> kFields = {{
+constexpr std::array<FieldName, 8> kFields = {{
     {"vch", &PodKey::vch_id, true},
     {"uid", &PodKey::pod_uid, true},
     {"ns", &PodKey::pod_namespace, true},
@@ -22,6 +23,7 @@ constexpr std::array<FieldName, 7> kFields = {{
     {"ip", &PodKey::pod_ip, false},
     {"node", &PodKey::node, false},
     {"spec", &PodKey::spec_hash, false},
+    {"images", &PodKey::images, false},
 }};
 
 void AppendEncoded(std::string& out, std::string_view value) {
@@ -72,6 +74,25 @@ std::string Encode(const PodKey& key) {
     AppendEncoded(out, value);
   }
   return out;
+}
+
+std::string EncodeImages(const std::vector<PodImage>& images) {
+  return absl::StrJoin(images, ",", [](std::string* out, const PodImage& image) {
+    absl::StrAppend(out, image.reference, "|", image.id);
+  });
+}
+
+StatusOr<std::vector<PodImage>> ParseImages(std::string_view text) {
+  std::vector<PodImage> images;
+  if (text.empty()) return images;
+  for (std::string_view item : absl::StrSplit(text, ',')) {
+    std::vector<std::string> parts = absl::StrSplit(item, '|');
+    if (parts.size() != 2 || parts[0].empty() || parts[1].empty()) {
+      return absl::InvalidArgumentError("vch.pod key: images are not of the form reference|id,reference|id");
+    }
+    images.push_back({.reference = std::move(parts[0]), .id = std::move(parts[1])});
+  }
+  return images;
 }
 
 StatusOr<PodKey> ParsePodKey(std::string_view text) {

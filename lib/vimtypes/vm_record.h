@@ -29,6 +29,7 @@ struct VmRecord {
   // A question that blocks the VM until somebody answers (AnswerVM); empty id: none.
   std::string question_id;
   std::string question_text;
+  std::string path;  // of its configuration: "[datastore] folder/name.vmx"
   // Values of two keys of config.extraConfig; empty if absent.
   std::string pod_key;  // "vch.pod": written by the kubelet (vch/pod_key.h), invisible to the guest
   std::string

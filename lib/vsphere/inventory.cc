@@ -40,8 +40,13 @@ vim::PropertyFilterSpec Members(const MoRef& from, std::string path, bool with_r
 }
 
 vim::PropertyFilterSpec VmFilter(const InventoryOptions& options, bool keyed) {
-  std::vector<std::string> paths = {"name",         "runtime.powerState", "runtime.connectionState",
-                                    "runtime.host", "runtime.question",   "config.template"};
+  std::vector<std::string> paths = {"name",
+                                    "runtime.powerState",
+                                    "runtime.connectionState",
+                                    "runtime.host",
+                                    "runtime.question",
+                                    "config.template",
+                                    "config.files.vmPathName"};
   if (options.guest_info) {
     paths.emplace_back("guest.ipAddress");
     paths.emplace_back("guest.toolsRunningStatus");

@@ -175,6 +175,8 @@ void ApplyChange(const RecordKeys& keys, const ObjectChange& change, vim::VmReco
   for (const PropertyValue& p : change.changes) {
     if (p.name == "name") {
       record.name = TextOf(p);
+    } else if (p.name == "config.files.vmPathName") {
+      record.path = TextOf(p);
     } else if (p.name == "runtime.powerState") {
       record.power = vim::ParsePowerState(TextOf(p));
     } else if (p.name == "runtime.connectionState") {

@@ -187,20 +187,45 @@ TEST(Plan, NeverPodIsNotStartedByAReboot) {
   EXPECT_EQ(w.Steps(), "PowerOff ");
 }
 
-TEST(Plan, FinishedPodIsPoweredOffAfterItsStatusAndKept) {
+TEST(Plan, FinishedPodIsPoweredOffAfterItsStatusAndLogsAreKept) {
   World w = Running(kNever);
   w.guest.finished = true;
   w.Exited("c", 0);
   EXPECT_EQ(w.Steps(), "(FinalStatus)");
   w.Write();
   EXPECT_EQ(w.phase(), "Succeeded");
-  EXPECT_EQ(w.Steps(), "PowerOff ");
+  EXPECT_EQ(w.Steps(), "SaveLogs (SavingLogs)");
+  w.logs_saved = true;
+  EXPECT_EQ(w.Steps(), "HaltGuest (GuestHalting)");
   w.VmOff();
   EXPECT_EQ(w.Steps(), "");
   w.VmGone();
   EXPECT_EQ(w.Steps(), "");  // nor created again
   w.ForgetAll();
   EXPECT_EQ(w.Steps(), "");
+}
+
+TEST(Plan, FinishedGuestThatCannotBeAskedIsPoweredOffInTheEnd) {
+  World w = Running(kNever);
+  w.guest.finished = true;
+  w.Exited("c", 0);
+  w.Write();
+  w.final_since = w.now;
+  w.Unlink();
+  EXPECT_EQ(w.Steps(), "(SavingLogs)");  // it may come back
+  EXPECT_EQ(w.MakePlan().link, Plan::Link::kConnect);
+  w.ForgetAll();  // a new kubelet finds it on
+  EXPECT_EQ(w.MakePlan().link, Plan::Link::kConnect);
+  EXPECT_EQ(w.Steps(), "(SavingLogs)");
+  w.now += PlanOptions().save_slack;
+  EXPECT_EQ(w.Steps(), "PowerOff ");
+  // Saved, and it does not power itself off.
+  w.now = *w.final_since;
+  w.logs_saved = true;
+  w.Linked();
+  EXPECT_EQ(w.Steps(), "HaltGuest (GuestHalting)");
+  w.now += PlanOptions().halt_slack;
+  EXPECT_EQ(w.Steps(), "PowerOff ");
 }
 
 TEST(Plan, EvictedPodIsStoppedGracefully) {

@@ -203,6 +203,8 @@ struct World {
                   .spec_revision = 1,
                   .pushed_revision = pushed,
                   .stop_since = stop_since,
+                  .final_since = final_since,
+                  .logs_saved = logs_saved,
                   .now = now};
     return PlanVm(in);
   }
@@ -225,6 +227,8 @@ struct World {
   Verdict verdict;
   int64_t pushed = 0;
   std::optional<absl::Time> stop_since;
+  std::optional<absl::Time> final_since;
+  bool logs_saved = false;
   absl::Time now = absl::FromUnixMillis(1767225600250);  // 2026-01-01T00:00:00.25Z
 };
 

@@ -83,5 +83,16 @@ TEST(PodKey, SkipsWhatIsNewAndRefusesWhatIsWrong) {
 
 TEST(Privileges, AreListed) { EXPECT_GT(RequiredPrivileges().size(), 20U); }
 
+TEST(PodKeyImages, KeepOrderAndRefuseNonsense) {
+  const std::vector<PodImage> images = {{"busybox", "docker.io/library/busybox@sha256:ab"},
+                                        {"a/b:1", "r/a/b@sha256:cd"}};
+  PodKey key{.vch_id = "v", .pod_uid = "u", .pod_namespace = "n", .pod_name = "p", .images = EncodeImages(images)};
+  auto back = ParsePodKey(Encode(key));
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(*ParseImages(back->images), images);
+  EXPECT_TRUE(ParseImages("")->empty());
+  for (const char* bad : {",", "a", "a|", "|b", "a|b,", "a|b|c"}) EXPECT_FALSE(ParseImages(bad).ok()) << bad;
+}
+
 }  // namespace
 }  // namespace vck::vch

@@ -53,8 +53,7 @@ void WorkQueue::AddAfter(const std::string& key, absl::Duration delay) {
   it->second.when = when;
   // A copy: Add() erases the entry that owns this callback.
   it->second.timer = clock_.Schedule(when, [this, key] {
-    std::string due = key;
-    Add(due);
+    Add(std::string(key));
   });
 }
 

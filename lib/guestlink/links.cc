@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "async/limiter.h"
 #include "async/task_group.h"
@@ -33,6 +34,76 @@ std::span<char> ReadBuffer() {
   return buffer;
 }
 
+constexpr size_t kMaxErrorBody = size_t{64} * 1024;
+constexpr std::string_view kTetherErrorPayload = "vck/guestlink/tether-error";
+
+struct ErrorBody {
+  std::string code, message;
+};
+ErrorBody ReadError(std::string_view body) {
+  auto document = json::Document::Parse(body);
+  if (!document.ok()) return {};
+  const json::Value* error = json::Get(document->root(), "error");
+  return {std::string(json::String(error, "code")), std::string(json::String(error, "message"))};
+}
+
+absl::StatusCode CodeOf(int http_status) {
+  switch (http_status) {
+    case 400:
+      return absl::StatusCode::kInvalidArgument;
+    case 403:
+      return absl::StatusCode::kPermissionDenied;
+    case 404:
+      return absl::StatusCode::kNotFound;
+    case 409:
+      return absl::StatusCode::kFailedPrecondition;
+    case 429:
+      return absl::StatusCode::kResourceExhausted;
+    case 426:
+    case 501:
+      return absl::StatusCode::kUnimplemented;
+    case 502:
+    case 503:
+    case 504:
+      return absl::StatusCode::kUnavailable;
+    default:
+      return absl::StatusCode::kInternal;
+  }
+}
+
+// An answer that is not the one asked for.
+Status ErrorOf(int http_status, std::string_view body) {
+  ErrorBody error = ReadError(body);
+  if (error.message.empty()) error.message = absl::StrCat("the guest answered ", http_status);
+  Status status(CodeOf(http_status), error.message);
+  status.SetPayload(kTetherErrorPayload, absl::Cord(absl::StrCat(http_status, " ", error.code)));
+  return status;
+}
+
+// Known to its session, which closes it when the guest is not wanted any more.
+class FurtherStream : public http::Stream {
+ public:
+  FurtherStream(std::shared_ptr<Session> session, std::unique_ptr<http::Stream> stream)
+      : session_(std::move(session)), stream_(std::move(stream)) {
+    session_->streams.insert(stream_.get());
+  }
+  ~FurtherStream() override { session_->streams.erase(stream_.get()); }
+  Task<StatusOr<size_t>> ReadSome(std::span<char> buffer) override { return stream_->ReadSome(buffer); }
+  Task<Status> WaitReadable() override { return stream_->WaitReadable(); }
+  Task<Status> Write(std::string_view data) override { return stream_->Write(data); }
+  Task<> ShutdownWrite() override { return stream_->ShutdownWrite(); }
+  void Close() override { stream_->Close(); }
+  [[nodiscard]] bool ReadableNow() const override { return stream_->ReadableNow(); }
+  [[nodiscard]] std::string PeerKeyHash() const override { return stream_->PeerKeyHash(); }
+  [[nodiscard]] PeerName Peer() const override { return stream_->Peer(); }
+  [[nodiscard]] std::string alpn() const override { return stream_->alpn(); }
+  [[nodiscard]] std::string remote_address() const override { return stream_->remote_address(); }
+
+ private:
+  std::shared_ptr<Session> session_;
+  std::unique_ptr<http::Stream> stream_;
+};
+
 bool Contains(const std::vector<std::string>& list, const std::string& text) {
   return std::find(list.begin(), list.end(), text) != list.end();
 }
@@ -44,6 +115,7 @@ class LinksImpl : public Links {
         options_(std::move(options)),
         trust_(std::move(trust)),
         handshakes_(options_.max_handshakes),
+        further_handshakes_(options_.max_handshakes),
         handshakes_ok_(registry.counter("vch_guest_handshakes_total", kHandshakesHelp, {{"result", "ok"}})),
         handshakes_failed_(registry.counter("vch_guest_handshakes_total", kHandshakesHelp, {{"result", "failed"}})),
         handshakes_refused_(registry.counter("vch_guest_handshakes_total", kHandshakesHelp, {{"result", "refused"}})),
@@ -99,6 +171,21 @@ class LinksImpl : public Links {
     Link& link = links_[pod_uid];
     link.power_off = true;
     Kick(&link);
+  }
+
+  Task<StatusOr<OpenedStream>> Open(std::string pod_uid, http::Request request) override {
+    request.headers.Set("Host", std::string(guestapi::kTetherDnsName));
+    request.headers.Set("Connection", "Upgrade");
+    co_return co_await WithTimeout(clock_, options_.connect_timeout, "opening a stream to the guest",
+                                   DialAndUpgrade(std::move(pod_uid), std::move(request)));
+  }
+
+  Task<StatusOr<http::StreamingResponse>> Get(std::string pod_uid, std::string target) override {
+    http::Request request;
+    request.target = std::move(target);
+    request.headers.Set("Host", std::string(guestapi::kTetherDnsName));
+    co_return co_await WithTimeout(clock_, options_.connect_timeout, "asking the guest",
+                                   DialAndGet(std::move(pod_uid), std::move(request)));
   }
 
   flow::Store<std::string, LinkState>& states() override { return states_; }
@@ -212,17 +299,21 @@ class LinksImpl : public Links {
     }
   }
 
-  // By the key that is expected, or else by a certificate that we have signed before.
+  // The channel's connection.
   Task<Status> Dial(Session* session, Connection* connection) {
+    CO_ASSIGN_OR_RETURN(connection->stream, co_await DialTether(session, 2 * options_.keepalive));
+    connection->key_hash = connection->stream->PeerKeyHash();
+    co_return absl::OkStatus();
+  }
+
+  // By the key that is expected, or else by a certificate that we have signed before.
+  Task<StatusOr<std::unique_ptr<http::Stream>>> DialTether(Session* session, absl::Duration user_timeout) {
     const Endpoint& endpoint = session->endpoint;
-    http::DialOptions dial{.connect_timeout = options_.connect_timeout,
-                           .keepalive = options_.keepalive,
-                           .user_timeout = 2 * options_.keepalive};
+    http::DialOptions dial{
+        .connect_timeout = options_.connect_timeout, .keepalive = options_.keepalive, .user_timeout = user_timeout};
     auto stream = co_await http::Dial(clock_, endpoint.address, endpoint.port, trust_->by_key(), dial);
     if (!stream.ok()) co_return Refused(stream.status());
-    std::string key = (*stream)->PeerKeyHash();
-    if (session->ended) co_return absl::OkStatus();
-    if (key != ExpectedKey(*session)) {
+    if (!session->ended && (*stream)->PeerKeyHash() != ExpectedKey(*session)) {
       stream = co_await http::Dial(clock_, endpoint.address, endpoint.port, trust_->by_certificate(), dial);
       bool named = stream.ok() && Contains((*stream)->Peer().uris, guestapi::PodUri(session->pod_uid));
       if (!stream.ok() && !absl::IsFailedPrecondition(stream.status())) co_return Refused(stream.status());
@@ -230,12 +321,51 @@ class LinksImpl : public Links {
         co_return Refused(absl::FailedPreconditionError(
             "the guest's key is not the announced one, and it has no certificate of this VCH for the pod"));
       }
-      key = (*stream)->PeerKeyHash();
     }
+    if (session->ended) co_return absl::UnavailableError("the guest is not wanted any more");
     handshakes_ok_.Increment();
-    connection->stream = *std::move(stream);
-    connection->key_hash = std::move(key);
-    co_return absl::OkStatus();
+    co_return *std::move(stream);
+  }
+
+  // A further connection of a guest whose channel is up. A peer that does not read is none that is dead: no limit on
+  // how long data may wait to be sent.
+  Task<StatusOr<std::unique_ptr<http::Stream>>> DialFurther(std::string pod_uid) {
+    auto link = links_.find(pod_uid);
+    if (link == links_.end() || link->second.session == nullptr) {
+      co_return absl::NotFoundError(absl::StrCat("the guest of pod ", pod_uid, " is not there"));
+    }
+    std::shared_ptr<Session> session = link->second.session;
+    if (!Live(*session)) {
+      auto known = states_.Get(pod_uid);
+      co_return absl::UnavailableError(absl::StrCat("the guest of pod ", pod_uid, " is not connected",
+                                                    known != nullptr && !known->error.empty() ? ": " : "",
+                                                    known != nullptr ? known->error : ""));
+    }
+    auto permit = co_await further_handshakes_.Acquire();
+    if (session->ended) co_return absl::UnavailableError("the guest has been disconnected");
+    CO_ASSIGN_OR_RETURN(auto stream, co_await DialTether(session.get(), absl::ZeroDuration()));
+    co_return std::make_unique<FurtherStream>(std::move(session), std::move(stream));
+  }
+
+  Task<StatusOr<OpenedStream>> DialAndUpgrade(std::string pod_uid, http::Request request) {
+    OpenedStream out;
+    CO_ASSIGN_OR_RETURN(out.stream, co_await DialFurther(std::move(pod_uid)));
+    CO_ASSIGN_OR_RETURN(auto response, co_await http::Upgrade(*out.stream, std::move(request), &out.leftover));
+    if (response.status != 101) co_return ErrorOf(response.status, response.body);
+    co_return out;
+  }
+
+  Task<StatusOr<http::StreamingResponse>> DialAndGet(std::string pod_uid, http::Request request) {
+    CO_ASSIGN_OR_RETURN(auto stream, co_await DialFurther(std::move(pod_uid)));
+    CO_ASSIGN_OR_RETURN(auto response, co_await http::FetchOn(std::move(stream), std::move(request)));
+    if (response.status < 300) co_return response;
+    std::string body;
+    while (body.size() < kMaxErrorBody) {
+      CO_ASSIGN_OR_RETURN(std::string piece, co_await response.body->Read());
+      if (piece.empty()) break;
+      body += piece;
+    }
+    co_return ErrorOf(response.status, body);
   }
 
   Status Refused(Status status) {
@@ -258,12 +388,9 @@ class LinksImpl : public Links {
                        {"Upgrade", std::string(guestapi::kChannelProtocol)}};
     CO_ASSIGN_OR_RETURN(auto response, co_await http::Upgrade(*connection->stream, std::move(request), leftover));
     if (response.status == 101) co_return absl::OkStatus();
-    std::string why = absl::StrCat("the guest answered ", response.status);
-    if (auto body = json::Document::Parse(response.body); body.ok()) {
-      if (const auto* error = json::Get(body->root(), "error"))
-        absl::StrAppend(&why, ": ", json::String(error, "message"));
-    }
-    co_return absl::FailedPreconditionError(why);
+    auto error = ReadError(response.body);
+    co_return absl::FailedPreconditionError(
+        absl::StrCat("the guest answered ", response.status, error.message.empty() ? "" : ": ", error.message));
   }
 
   Status Receive(Session* session, Connection* connection, std::string_view data) {
@@ -309,7 +436,11 @@ class LinksImpl : public Links {
     next->connected = true;
     next->since = known != nullptr && known->connected ? known->since : clock_.Now();
     next->clock_offset = clock_.WallNow() - state.guest_now;
-    next->guest = newer ? std::move(state) : known->guest;
+    if (newer) {
+      next->guest = std::move(state);
+    } else {
+      next->guest = known->guest;
+    }
     if (!std::exchange(connection->greeted, true)) {
       connecting_.Decrement();
       connected_.Increment();
@@ -384,7 +515,8 @@ class LinksImpl : public Links {
   Clock& clock_;
   Options options_;
   std::unique_ptr<Trust> trust_;
-  Limiter handshakes_;
+  Limiter handshakes_;          // of channels
+  Limiter further_handshakes_;  // does not wait for guests that do not answer
   metrics::Counter& handshakes_ok_;
   metrics::Counter& handshakes_failed_;
   metrics::Counter& handshakes_refused_;
@@ -398,6 +530,24 @@ class LinksImpl : public Links {
 };
 
 }  // namespace
+
+std::optional<TetherError> GetTetherError(const Status& status) {
+  auto payload = status.GetPayload(kTetherErrorPayload);
+  if (!payload) return std::nullopt;
+  std::string text(*payload);
+  TetherError out;
+  size_t space = text.find(' ');
+  if (!absl::SimpleAtoi(text.substr(0, space), &out.http_status)) return std::nullopt;
+  out.code = text.substr(space + 1);
+  return out;
+}
+
+Task<StatusOr<OpenedStream>> Links::Open(std::string, http::Request) {
+  co_return absl::UnimplementedError("no further connections");
+}
+Task<StatusOr<http::StreamingResponse>> Links::Get(std::string, std::string) {
+  co_return absl::UnimplementedError("no further connections");
+}
 
 StatusOr<std::unique_ptr<Links>> Links::Create(Executor executor, Clock& clock, metrics::Registry& registry,
                                                Options options) {

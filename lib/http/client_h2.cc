@@ -314,6 +314,7 @@ Task<StatusOr<StreamingResponse>> H2Connection::Start(Call call) {
   int64_t size = call.upload != nullptr ? call.upload->size : static_cast<int64_t>(request.body.size());
   if (has_body && size >= 0) fields.emplace_back("content-length", absl::StrCat(size));
   std::vector<nghttp2_nv> wire;
+  wire.reserve(fields.size());
   for (auto& [name, value] : fields) {
     wire.push_back({reinterpret_cast<uint8_t*>(name.data()), reinterpret_cast<uint8_t*>(value.data()), name.size(),
                     value.size(),

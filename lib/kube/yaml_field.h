@@ -14,8 +14,8 @@ namespace vck::kube {
 
 class YamlField {
  public:
-  YamlField(YAML::Node node, std::string file, std::string path)
-      : node_(std::move(node)), file_(std::move(file)), path_(std::move(path)) {}
+  YamlField(const YAML::Node& node, std::string file, std::string path)
+      : node_(node), file_(std::move(file)), path_(std::move(path)) {}
 
   // True if there is nothing here, or null.
   [[nodiscard]] bool absent() const { return !node_.IsDefined() || node_.IsNull(); }

@@ -51,7 +51,7 @@ void VmIndex::Changed(const std::string& moid) {
     entry.name = vm->name;
     if (!lost) entry.raw_key = vm->pod_key;
     auto key = vch::ParsePodKey(entry.raw_key);
-    entry.key = key.ok() && key->vch_id == vch_id_ ? *std::move(key) : vch::PodKey{};
+    entry.key = key.ok() && key->vch_id == vch_id_ ? *key : vch::PodKey{};
     if (!key.ok() && !entry.raw_key.empty()) {
       Log(Severity::kWarning, "A VM in the pod folder has a key that can't be read; it is left alone",
           {{"vm", moid}, {"name", vm->name}, {"err", key.status()}});

@@ -14,27 +14,19 @@
 #include "guestapi/frame.h"
 #include "http/server.h"
 #include "tether/identity.h"
+#include "tether/streams.h"
 
 namespace vck::tether {
 namespace {
 
-// Room for two kubelets (one that takes over) and what is half open.
-constexpr int kMaxConnections = 8;
+// Room for two kubelets (one that takes over), what is half open, and sessions of people.
+constexpr int kMaxConnections = 256;
 constexpr absl::Duration kMaxBindRetry = absl::Seconds(2);
 constexpr size_t kRunIdBytes = 16;
 
 std::span<char> ReadBuffer() {
   thread_local std::array<char, size_t{16} * 1024> buffer;
   return buffer;
-}
-
-http::Response ErrorResponse(int status, std::string_view code, std::string_view message) {
-  json::Object error;
-  error["code"] = code;
-  error["message"] = message;
-  json::Object body;
-  body["error"] = std::move(error);
-  return {status, {{"Content-Type", "application/json"}}, json::Serialize(std::move(body)) + "\n"};
 }
 
 class TetherImpl : public Tether {
@@ -123,6 +115,7 @@ class TetherImpl : public Tether {
     }
     const http::Request& request = exchange->request();
     if (request.target != guestapi::kChannelPath) {
+      if (options_.streams != nullptr) co_return co_await options_.streams->Serve(exchange);
       co_return co_await exchange->Respond(ErrorResponse(404, "NotFound", "no such endpoint"));
     }
     if (request.method != "GET" || !guestapi::OffersChannel(request.headers.Get("Upgrade").value_or(""))) {
@@ -214,7 +207,10 @@ class TetherImpl : public Tether {
   void Step(Event event) {
     if (off_.IsSet()) return;
     int64_t before = lifecycle_.sequence();
-    for (Action& action : lifecycle_.Step(event, Now())) {
+    std::vector<Action> actions = lifecycle_.Step(event, Now());
+    auto* apply = std::get_if<Apply>(&event);
+    if (apply != nullptr && apply->spec.get() == lifecycle_.spec()) runtime_->Apply(apply->spec);
+    for (Action& action : actions) {
       if (auto* start = std::get_if<StartContainer>(&action)) {
         runtime_->Start(start->run_id, start->spec);
       } else {

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "guestapi/identity.h"
 #include "tether/runtime.h"
+#include "tether/streams.h"
 
 namespace vck::tether {
 
@@ -18,6 +19,7 @@ struct Options {
   guestapi::BootConfig config;
   std::string boot_id;  // new at each boot
   RuntimeFactory runtime;
+  Streams* streams = nullptr;                          // null: such requests are not found. Outlives the tether
   absl::Duration coalesce = absl::Milliseconds(10);    // changes within this make one snapshot
   absl::Duration ack_timeout = absl::Seconds(5);       // a stopped guest waits so long for its last state to arrive
   absl::Duration bind_retry = absl::Milliseconds(50);  // first delay; doubles to 2 s

@@ -23,6 +23,7 @@
 #include "node/ipam.h"
 #include "node/node_controller.h"
 #include "node/references.h"
+#include "node/spec_sync.h"
 #include "node/status_reconciler.h"
 #include "node/status_server.h"
 #include "node/vch_key.h"
@@ -143,6 +144,7 @@ struct App::Impl {
   std::unique_ptr<NodeController> node;
   std::unique_ptr<kube::NodeLease> lease;
   std::unique_ptr<References> references;
+  std::unique_ptr<SpecSync> spec_sync;
   std::string host_ip;
   std::string cluster;  // its API server's host and port: the value of the cluster tag
 
@@ -406,28 +408,31 @@ Task<Status> App::Impl::RunVSphere() {
       .event = [this](const kube::Object& pod, bool warning, std::string reason,
                       std::string message) { Record(pod, warning, std::move(reason), std::move(message)); },
       .status_changed = [this](const std::string& uid) { status_queue->Add(uid); }};
+  spec_sync = std::make_unique<SpecSync>(SpecSync::Deps{.references = *references,
+                                                        .allocatable =
+                                                            [this] {
+                                                              NodeFacts f = Facts();
+                                                              return std::pair(f.allocatable.cpu_millis,
+                                                                               f.allocatable.memory_bytes);
+                                                            },
+                                                        .events = events},
+                                         SpecSyncOptions{.node_name = options.kube.node_name, .host_ip = host_ip});
   VmReconcilerOptions vm_options;
   vm_options.vch_id = options.pod.vch_id;
   vm_options.node_name = options.kube.node_name;
-  vm_options.host_ip = host_ip;
   vm_options.tether_port = static_cast<uint16_t>(options.pod.tether_port);
   vm_options.gateway = options.pod.gateway;
   if (!options.pod.dns.empty()) vm_options.dns = absl::StrSplit(options.pod.dns, ',');
   vm_options.orphan_interval = options.pod.orphan_interval;
   vm_reconciler = std::make_unique<VmReconciler>(
-      VmReconciler::Deps{.facts = facts,
-                         .nodes = nodes,
-                         .ops = vsphere->ops,
-                         .ipam = ipam,
-                         .lookup = [this](const kubeapi::PodView& pod,
-                                          const podvm::ObjectRef& ref) { return references->Lookup(pod, ref); },
-                         .settings = [this] { return Settings(); },
-                         .allocatable =
-                             [this] {
-                               NodeFacts f = Facts();
-                               return std::pair(f.allocatable.cpu_millis, f.allocatable.memory_bytes);
-                             },
-                         .events = events},
+      VmReconciler::Deps{
+          .facts = facts,
+          .nodes = nodes,
+          .ops = vsphere->ops,
+          .ipam = ipam,
+          .sync_spec = [this](const SpecSync::Pod& pod, PodMemory& memory) { spec_sync->Sync(pod, memory); },
+          .settings = [this] { return Settings(); },
+          .events = events},
       vm_options);
   status_reconciler = std::make_unique<StatusReconciler>(
       facts, *client, host_ip, podvm::StatusOptions{.unreachable_after = options.pod.unreachable_after});

@@ -25,7 +25,8 @@ struct PodMemory {
   // The first admission decides; what it uses of the node is in `usage`.
   bool admitted = false;
   podvm::NodeUsage usage;
-  podvm::Verdict verdict;  // why there is no VM or container yet
+  podvm::Verdict verdict;     // why there is no VM or container yet: admission, its address
+  podvm::Verdict unresolved;  // what of its spec can't be resolved (SpecSync)
   // The newest resolved spec.
   std::shared_ptr<const guestapi::GuestSpec> spec;
   std::string spec_source;  // resourceVersion of the pod and of what it refers to
@@ -35,6 +36,9 @@ struct PodMemory {
   int power_failures = 0;
   std::optional<absl::Time> orphan_since;
   std::string last_warning;
+
+  // What keeps its containers from running; it counts for those that do not run.
+  [[nodiscard]] const podvm::Verdict& waits_for() const { return verdict.admitted() ? unresolved : verdict; }
 };
 
 using PodMemories = absl::flat_hash_map<std::string, std::unique_ptr<PodMemory>>;

@@ -1,7 +1,6 @@
 #include "node/vm_reconciler.h"
 
 #include <algorithm>
-#include <tuple>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -123,8 +122,8 @@ Status VmReconciler::Prepare(Look& look) {
     }
     Resolve(look);
   }
-  in.may_create = memory.admitted && memory.verdict.admitted();
-  in.may_not_reason = memory.verdict.message;
+  in.may_create = memory.admitted && memory.waits_for().admitted();
+  in.may_not_reason = memory.waits_for().message;
   in.spec_revision = memory.spec ? memory.spec->revision : 0;
   in.pushed_revision = memory.pushed_revision;
   in.stop_since = memory.stop_since;
@@ -166,7 +165,7 @@ void VmReconciler::AdmitPod(Look& look) {
   }
   // Without a fresh inventory it is not known which addresses are taken.
   if (memory.admitted && look.in.vm.synced) {
-    if (memory.verdict.reason != "CreateContainerConfigError") memory.verdict = {};
+    memory.verdict = {};
     auto ip = deps_.ipam.Allocate(look.uid);
     look.in.address_available = ip.ok();
     if (ip.ok()) {
@@ -187,41 +186,8 @@ void VmReconciler::AdmitPod(Look& look) {
 }
 
 void VmReconciler::Resolve(Look& look) {
-  PodMemory& memory = *look.memory;
-  podvm::ResolveInputs inputs;
-  inputs.pod = look.pod();
-  inputs.pod_ip = look.ip;
-  inputs.host_ip = options_.host_ip;
-  inputs.node_name = options_.node_name;
-  std::tie(inputs.allocatable_cpu_milli, inputs.allocatable_memory_bytes) = deps_.allocatable();
-  std::string source = absl::StrCat(look.pod()->generation(), "/", look.ip);
-  inputs.lookup = [&](const podvm::ObjectRef& ref) { return deps_.lookup(*look.pod(), ref); };
-  // What it was made from has not changed: neither the pod's spec nor (their versions are in `source`) what it refers
-  // to.
-  bool refers = false;
-  for (const podvm::ObjectRef& ref : podvm::ReferencedObjects(*look.pod())) {
-    podvm::LookupResult found = deps_.lookup(*look.pod(), ref);
-    refers = true;
-    absl::StrAppend(
-        &source, "/", static_cast<int>(found.state), ":",
-        found.data != nullptr ? absl::StrCat(absl::Hash<std::map<std::string, std::string>>{}(*found.data)) : "");
-  }
-  if (memory.spec && memory.spec_source == source) return;
-  // Larger than any that an earlier kubelet pushed, as long as clocks do not run back.
-  inputs.revision = std::max<int64_t>(absl::ToUnixMicros(look.in.now), memory.spec ? memory.spec->revision + 1 : 0);
-  podvm::ResolveResult result = podvm::ResolveSpec(inputs);
-  if (result.spec) {
-    memory.spec = std::make_shared<const guestapi::GuestSpec>(*std::move(result.spec));
-    memory.spec_source = std::move(source);
-    if (refers && memory.verdict.reason == "CreateContainerConfigError") {
-      memory.verdict = {};
-      deps_.events.status_changed(look.uid);
-    }
-  } else if (!result.reason.empty() && memory.verdict.message != result.message && memory.verdict.admitted()) {
-    memory.verdict = podvm::Verdict::Wait(result.reason, result.message);
-    deps_.events.event(*look.facts.object, true, "Failed", absl::StrCat("Error: ", result.message));
-    deps_.events.status_changed(look.uid);
-  }
+  deps_.sync_spec({.object = *look.facts.object, .view = *look.pod(), .ip = look.ip, .images = {}, .now = look.in.now},
+                  *look.memory);
 }
 
 void VmReconciler::Link(Look& look, const podvm::Plan& plan) {

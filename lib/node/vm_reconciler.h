@@ -12,11 +12,12 @@
 #include "guestlink/links.h"
 #include "kube/object.h"
 #include "node/ipam.h"
+#include "node/pod_events.h"
 #include "node/pod_facts.h"
 #include "node/pod_memory.h"
+#include "node/spec_sync.h"
 #include "node/vm_ops.h"
 #include "podvm/plan.h"
-#include "podvm/resolve_spec.h"
 #include "podvm/vm_spec.h"
 
 namespace vck::node {
@@ -24,7 +25,6 @@ namespace vck::node {
 struct VmReconcilerOptions {
   std::string vch_id;
   std::string node_name;
-  std::string host_ip;
   uint16_t tether_port = 10350;
   std::string gateway;  // "": the range's
   std::vector<std::string> dns;
@@ -34,14 +34,6 @@ struct VmReconcilerOptions {
   podvm::PlanOptions plan;
 };
 
-// What it tells others.
-struct PodEvents {
-  // A Kubernetes event about the pod.
-  std::function<void(const kube::Object& pod, bool warning, std::string reason, std::string message)> event;
-  // Verdict, address or existence changed: its status has to be looked at.
-  std::function<void(const std::string& uid)> status_changed;
-};
-
 class VmReconciler {
  public:
   struct Deps {
@@ -49,11 +41,9 @@ class VmReconciler {
     ObjectStore& nodes;  // our own Node, by name
     VmOps& ops;
     Ipam& ipam;
-    // The pod's references (ConfigMaps, Secrets), resolved as far as they are known; acquires watches for them.
-    std::function<podvm::LookupResult(const kubeapi::PodView&, const podvm::ObjectRef&)> lookup;
+    // SpecSync::Sync: brings the pod's GuestSpec up to date.
+    std::function<void(const SpecSync::Pod&, PodMemory&)> sync_spec;
     std::function<podvm::VmSettings()> settings;
-    // Of the node, CPU (thousandths) and memory (bytes): the value of a resourceFieldRef to a limit that is not set.
-    std::function<std::pair<int64_t, int64_t>()> allocatable;
     PodEvents events;
   };
   VmReconciler(Deps deps, VmReconcilerOptions options);

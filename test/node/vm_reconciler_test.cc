@@ -180,17 +180,24 @@ class VmReconcilerTest : public ::testing::Test {
        .nodes = nodes,
        .ops = ops,
        .ipam = ipam,
-       .lookup = [](const kubeapi::PodView&, const podvm::ObjectRef&) { return podvm::LookupResult{}; },
+       .sync_spec =
+           [](const SpecSync::Pod& pod, PodMemory& memory) {
+             if (memory.spec) return;
+             podvm::ResolveInputs inputs;
+             inputs.pod = &pod.view;
+             inputs.pod_ip = pod.ip;
+             inputs.revision = 1;
+             memory.spec = std::make_shared<const guestapi::GuestSpec>(podvm::ResolveSpec(inputs).spec.value());
+           },
        .settings =
            [] {
              return podvm::VmSettings{
                  .guest_id = "other5xLinux64Guest", .network = podvm::StandardNetwork{}, .datastore = "ds"};
            },
-       .allocatable = [] { return std::pair<int64_t, int64_t>{}; },
        .events = {.event = [this](const kube::Object&, bool, std::string reason,
                                   std::string) { events.push_back(reason); },
                   .status_changed = [](const std::string&) {}}},
-      {.vch_id = "vch-1", .node_name = "n", .host_ip = "10.0.0.9"}};
+      {.vch_id = "vch-1", .node_name = "n"}};
   flow::Result last;
 };
 

@@ -1,14 +1,16 @@
 #include "tether/fake_runtime.h"
 
-#include <csignal>
+#include <algorithm>
 #include <utility>
+
+#include "absl/strings/str_cat.h"
 
 namespace vck::tether {
 
 FakeRuntime::FakeRuntime(Clock& clock, Sink sink, absl::Duration start_delay)
     : clock_(clock), sink_(std::move(sink)), start_delay_(start_delay) {}
 
-void FakeRuntime::Start(const std::string& run_id, const guestapi::ContainerSpec& spec) {
+void FakeRuntime::Start(const std::string& run_id, int /*attempt*/, const guestapi::ContainerSpec& spec) {
   Runs::iterator run = runs_.try_emplace(run_id).first;
   run->second.script = ParseCommandLine(spec.command, spec.args);
   run->second.timer = clock_.Schedule(clock_.Now() + start_delay_, [this, at = run] { Begin(at); });
@@ -63,12 +65,40 @@ void FakeRuntime::EndSoon(Runs::iterator run, int exit_code) {
   run->second.timer = clock_.Schedule(clock_.Now(), [this, run, exit_code] { End(run, exit_code); });
 }
 
-void FakeRuntime::Signal(const std::string& run_id, int signal) {
+void FakeRuntime::Kill(const std::string& run_id) {
+  auto it = runs_.find(run_id);
+  if (it != runs_.end() && !it->second.ending) EndSoon(it, 137);
+}
+
+Task<StatusOr<ExecResult>> FakeRuntime::Exec(std::string run_id, std::vector<std::string> command,
+                                             absl::Duration timeout) {
+  if (!runs_.contains(run_id)) co_return absl::NotFoundError("no such run");
+  ExecResult result;
+  Instant deadline = clock_.Now() + timeout;
+  for (const Command& step : ParseCommandLine(command, {})) {
+    if (step.when == Command::When::kAfterSuccess && result.exit_code != 0) continue;
+    if (step.when == Command::When::kAfterFailure && result.exit_code == 0) continue;
+    if (step.kind == Command::Kind::kExit) {
+      if (step.code >= 0) result.exit_code = step.code;
+      co_return result;
+    }
+    if (step.kind == Command::Kind::kStatus) result.exit_code = step.code;
+    if (step.kind == Command::Kind::kForever) result.exit_code = 0;
+    if (step.kind != Command::Kind::kSleep) continue;
+    co_await clock_.SleepUntil(std::min(deadline, clock_.Now() + step.duration));
+    if (!runs_.contains(run_id)) co_return absl::NotFoundError("the container has ended");
+    if (clock_.Now() >= deadline) {
+      co_return absl::DeadlineExceededError(absl::StrCat("timeout ", absl::FormatDuration(timeout), " exceeded"));
+    }
+    result.exit_code = 0;
+  }
+  co_return result;
+}
+
+void FakeRuntime::Stop(const std::string& run_id) {
   auto it = runs_.find(run_id);
   if (it == runs_.end() || it->second.ending) return;
   Run& run = it->second;
-  if (signal == SIGKILL) return EndSoon(it, 137);
-  if (signal != SIGTERM) return;
   if (!run.has_started || !run.on_term) return EndSoon(it, 143);
   if (run.handler.empty()) return;
   run.script = ParseScript(std::exchange(run.handler, ""));

@@ -18,8 +18,12 @@ class FakeRuntime : public Runtime {
   // A start takes `start_delay`.
   FakeRuntime(Clock& clock, Sink sink, absl::Duration start_delay = absl::ZeroDuration());
 
-  void Start(const std::string& run_id, const guestapi::ContainerSpec& spec) override;
-  void Signal(const std::string& run_id, int signal) override;
+  void Start(const std::string& run_id, int attempt, const guestapi::ContainerSpec& spec) override;
+  void Stop(const std::string& run_id) override;
+  void Kill(const std::string& run_id) override;
+  // Runs the command as a script of its own; one that a script doesn't know succeeds at once.
+  Task<StatusOr<ExecResult>> Exec(std::string run_id, std::vector<std::string> command,
+                                  absl::Duration timeout) override;
   [[nodiscard]] size_t running() const { return runs_.size(); }
 
  private:

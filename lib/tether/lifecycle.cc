@@ -107,6 +107,8 @@ void Lifecycle::On(const Exited& event, Stamp now) {
   if (container->phase == Phase::kStarting) MarkRunning(container, now);
   container->phase = Phase::kExited;
   container->run.exit_code = event.exit_code;
+  container->run.signal = event.signal;
+  container->run.message = event.message;
   container->run.finished_at = now.wall;
   container->run.reason = !event.reason.empty() ? event.reason : event.exit_code == 0 ? "Completed" : "Error";
   container->ended = now.mono;
@@ -197,12 +199,20 @@ void Lifecycle::Start(Container* container, Stamp now) {
   container->retry_at = Instant::Never();
   container->phase = Phase::kStarting;
   container->starting_id = new_id_();
-  actions_.emplace_back(StartContainer{.run_id = container->starting_id, .spec = container->spec});
+  actions_.emplace_back(StartContainer{
+      .run_id = container->starting_id,
+      .attempt = container->run.id.empty() ? container->restart_count : container->restart_count + 1,
+      .spec = container->spec,
+  });
 }
 
-void Lifecycle::Signal(Container* container, int signal) {
+void Lifecycle::Signal(Container* container, bool kill) {
   const std::string& id = container->phase == Phase::kStarting ? container->starting_id : container->run.id;
-  actions_.emplace_back(SignalContainer{.run_id = id, .signal = signal});
+  if (kill) {
+    actions_.emplace_back(KillContainer{id});
+  } else {
+    actions_.emplace_back(StopContainer{id});
+  }
 }
 
 void Lifecycle::Terminate(Container* container, Stamp now, absl::Duration least) {
@@ -211,9 +221,9 @@ void Lifecycle::Terminate(Container* container, Stamp now, absl::Duration least)
   container->kill_at = no_grace_ ? kill_at_ : std::max(kill_at_, container->term_at + least);
   if (now.mono >= container->kill_at) {
     container->kill_sent = true;
-    Signal(container, SIGKILL);
+    Signal(container, true);
   } else if (!std::exchange(container->term_sent, true)) {
-    Signal(container, SIGTERM);
+    Signal(container, false);
   }
 }
 

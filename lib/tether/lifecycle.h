@@ -2,12 +2,12 @@
 // init containers and sidecars, deadlines and graceful stop are decided here, as the kubelet's sync loop does.
 #pragma once
 
-#include <csignal>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -17,6 +17,8 @@
 #include "guestapi/state.h"
 
 namespace vck::tether {
+
+inline constexpr std::string_view kStartError = "StartError";
 
 // ---- events ----
 // A spec came. Older revisions, and specs of another pod, change nothing.
@@ -30,12 +32,16 @@ struct Started {
   std::string run_id;
 };
 struct StartFailed {
-  std::string run_id, reason, message;  // reason: CreateContainerError, RunContainerError…
+  // kStartError: the container was made and its process could not be started: that counts as a run that ended with
+  // exit code 128. Anything else (CreateContainerConfigError, CreateContainerError…) means that nothing has run.
+  std::string run_id, reason, message;
 };
 struct Exited {
   std::string run_id;
-  int exit_code = 0;
-  std::string reason;  // "" means Completed or Error by the code; else OOMKilled and the like
+  int exit_code = 0;         // 128 + signal when a signal ended it
+  std::string reason;        // "" means Completed or Error by the code; else OOMKilled and the like
+  std::string message = {};  // the termination message
+  int signal = 0;
 };
 // deadline() has come.
 struct Tick {};
@@ -44,14 +50,17 @@ using Event = std::variant<Apply, Stop, Started, StartFailed, Exited, Tick>;
 // ---- actions ----
 struct StartContainer {
   std::string run_id;  // new for every start
+  int attempt = 0;     // the restart count of this run
   guestapi::ContainerSpec spec;
 };
-// Also sent for a run that has not been reported as started yet.
-struct SignalContainer {
+// These two are also sent for a run that has not been reported as started yet.
+struct StopContainer {
   std::string run_id;
-  int signal = SIGTERM;
 };
-using Action = std::variant<StartContainer, SignalContainer>;
+struct KillContainer {
+  std::string run_id;
+};
+using Action = std::variant<StartContainer, StopContainer, KillContainer>;
 
 // Waits go by monotonic time, stamps by the wall clock.
 struct Stamp {
@@ -131,7 +140,7 @@ class Lifecycle {
   // Starts a container that has not run, or has ended and may run again.
   void StartOrWait(Container* container, Stamp now);
   void Start(Container* container, Stamp now);
-  void Signal(Container* container, int signal);
+  void Signal(Container* container, bool kill);
   // TERM or KILL, whichever is due and was not sent yet. `least` is granted even if the pod's grace is used up.
   void Terminate(Container* container, Stamp now, absl::Duration least);
   Container* Find(const std::string& run_id);

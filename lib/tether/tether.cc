@@ -212,10 +212,11 @@ class TetherImpl : public Tether {
     if (apply != nullptr && apply->spec.get() == lifecycle_.spec()) runtime_->Apply(apply->spec);
     for (Action& action : actions) {
       if (auto* start = std::get_if<StartContainer>(&action)) {
-        runtime_->Start(start->run_id, start->spec);
+        runtime_->Start(start->run_id, start->attempt, start->spec);
+      } else if (auto* stop = std::get_if<StopContainer>(&action)) {
+        runtime_->Stop(stop->run_id);
       } else {
-        auto& signal = std::get<SignalContainer>(action);
-        runtime_->Signal(signal.run_id, signal.signal);
+        runtime_->Kill(std::get<KillContainer>(action).run_id);
       }
     }
     Instant next = lifecycle_.deadline();

@@ -86,12 +86,14 @@ class Pod {
       if (auto* start = std::get_if<StartContainer>(&action)) {
         names_[start->run_id] = start->spec.name;
         log_.push_back(absl::StrCat(start->spec.name, "@", Seconds()));
-        runtime_->Start(start->run_id, start->spec);
+        runtime_->Start(start->run_id, start->attempt, start->spec);
+      } else if (auto* stop = std::get_if<StopContainer>(&action)) {
+        log_.push_back(absl::StrCat("TERM:", names_[stop->run_id], "@", Seconds()));
+        runtime_->Stop(stop->run_id);
       } else {
-        auto& signal = std::get<SignalContainer>(action);
-        log_.push_back(
-            absl::StrCat(signal.signal == SIGKILL ? "KILL:" : "TERM:", names_[signal.run_id], "@", Seconds()));
-        runtime_->Signal(signal.run_id, signal.signal);
+        auto& kill = std::get<KillContainer>(action);
+        log_.push_back(absl::StrCat("KILL:", names_[kill.run_id], "@", Seconds()));
+        runtime_->Kill(kill.run_id);
       }
     }
     timer_ = {};

@@ -1,7 +1,5 @@
 #include "tether/script.h"
 
-#include <csignal>
-
 #include "async/clock.h"
 #include "gtest/gtest.h"
 #include "tether/fake_runtime.h"
@@ -9,8 +7,8 @@
 namespace vck::tether {
 namespace {
 
-// Runs a command line: "<exit code>@<second>", or "runs". TERM is sent at `term`.
-std::string Play(std::vector<std::string> words, absl::Duration term = absl::InfiniteDuration(), int signal = SIGTERM) {
+// Runs a command line: "<exit code>@<second>", or "runs". It is stopped, or killed, at `term`.
+std::string Play(std::vector<std::string> words, absl::Duration term = absl::InfiniteDuration(), bool kill = false) {
   FakeClock clock;
   std::string out = "runs";
   FakeRuntime runtime(clock, [&](Event event) {
@@ -20,10 +18,10 @@ std::string Play(std::vector<std::string> words, absl::Duration term = absl::Inf
   });
   guestapi::ContainerSpec spec;
   spec.command = std::move(words);
-  runtime.Start("r", spec);
+  runtime.Start("r", 0, spec);
   if (term < absl::InfiniteDuration()) {
     clock.Advance(term);
-    runtime.Signal("r", signal);
+    kill ? runtime.Kill("r") : runtime.Stop("r");
   }
   clock.Advance(absl::Hours(48));
   return out;
@@ -61,17 +59,16 @@ TEST(Script, CommandsEndAsWritten) {
 TEST(Script, TermEndsWhatDoesNotTrapIt) {
   EXPECT_EQ(Play({}, absl::Seconds(3)), "143@3");
   EXPECT_EQ(Play({"sleep 10"}, absl::Seconds(3)), "143@3");
-  EXPECT_EQ(Play({"sleep 10"}, absl::Seconds(3), SIGKILL), "137@3");
-  EXPECT_EQ(Play({"sleep 10"}, absl::Seconds(3), SIGHUP), "0@10");
+  EXPECT_EQ(Play({"sleep 10"}, absl::Seconds(3), true), "137@3");
   EXPECT_EQ(Play({"ignore-term; sleep 10"}, absl::Seconds(3)), "0@10");
   EXPECT_EQ(Play({"trap '' TERM; sleep 10"}, absl::Seconds(3)), "0@10");
-  EXPECT_EQ(Play({"ignore-term; sleep 10"}, absl::Seconds(3), SIGKILL), "137@3");
+  EXPECT_EQ(Play({"ignore-term; sleep 10"}, absl::Seconds(3), true), "137@3");
   EXPECT_EQ(Play({"on-term exit 0; sleep 10"}, absl::Seconds(3)), "0@3");
   EXPECT_EQ(Play({"sh", "-c", "trap 'sleep 2; exit 5' INT TERM; sleep 10"}, absl::Seconds(3)), "5@5");
 }
 
 TEST(Script, SignalsBeforeTheStartCount) {
-  EXPECT_EQ(Play({"ignore-term; sleep 10"}, absl::ZeroDuration(), SIGKILL), "137@0");
+  EXPECT_EQ(Play({"ignore-term; sleep 10"}, absl::ZeroDuration(), true), "137@0");
 }
 
 }  // namespace

@@ -1,0 +1,16 @@
+// The guest's disks, found by their SCSI address: the kubelet's unit is the target on the PVSCSI controller.
+#pragma once
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "base/status.h"
+
+namespace vck::guestos {
+
+// The block device ("/dev/sdb") of SCSI unit `unit`. `sys` is where sysfs is mounted. NotFound when there is none (yet).
+StatusOr<std::string> FindDisk(int unit, const std::string& sys = "/sys");
+// The same, but waits for the device to show up. Blocks; DeadlineExceeded after `limit`.
+StatusOr<std::string> AwaitDisk(int unit, absl::Duration limit);
+
+}  // namespace vck::guestos

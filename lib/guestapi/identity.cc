@@ -72,16 +72,21 @@ StatusOr<BootConfig> DecodeBootConfig(std::string_view text, uint16_t default_po
 }
 
 std::string Encode(const GuestAnnouncement& announcement) {
-  return absl::StrCat("v1 ", announcement.boot_id, " ", announcement.key_hash);
+  std::string text = absl::StrCat("v1 ", announcement.boot_id, " ", announcement.key_hash);
+  if (announcement.history() != announcement.boot_id) absl::StrAppend(&text, " ", announcement.first_boot);
+  return text;
 }
 
 StatusOr<GuestAnnouncement> DecodeAnnouncement(std::string_view text) {
   if (text.empty() || text == kNoGuest) return absl::NotFoundError("the guest has not announced itself");
   std::vector<std::string_view> parts = absl::StrSplit(text, ' ');
-  if (parts.size() != 3 || parts[0] != "v1" || !IsBootId(parts[1]) || !IsKeyHash(parts[2])) {
-    return absl::InvalidArgumentError("not of the form \"v1 <boot id> <key hash>\"");
+  const bool journal = parts.size() == 4 && IsBootId(parts[3]);
+  if ((parts.size() != 3 && !journal) || parts[0] != "v1" || !IsBootId(parts[1]) || !IsKeyHash(parts[2])) {
+    return absl::InvalidArgumentError("not of the form \"v1 <boot id> <key hash> [<first boot id>]\"");
   }
-  return GuestAnnouncement{.boot_id = std::string(parts[1]), .key_hash = std::string(parts[2])};
+  GuestAnnouncement out{.boot_id = std::string(parts[1]), .key_hash = std::string(parts[2])};
+  if (journal) out.first_boot = parts[3];
+  return out;
 }
 
 std::string PodUri(std::string_view pod_uid) { return absl::StrCat("vch:pod:", pod_uid); }

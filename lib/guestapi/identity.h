@@ -37,10 +37,13 @@ std::string Encode(const BootConfig& config);
 // InvalidArgument names the field; more than kMaxConfigBytes, another version and a missing port or key are refused.
 StatusOr<BootConfig> DecodeBootConfig(std::string_view text, uint16_t default_port = 10350);
 
-// What a guest publishes once it is up, before any container runs: "v1 <boot id> <key hash>".
+// What a guest publishes once it is up, before any container runs: "v1 <boot id> <key hash>", and then
+// " <first boot id>" if that is another one (GuestState.first_boot).
 struct GuestAnnouncement {
   std::string boot_id;
-  std::string key_hash;  // SHA-256 hex of the tether key's SubjectPublicKeyInfo
+  std::string key_hash;    // SHA-256 hex of the tether key's SubjectPublicKeyInfo
+  std::string first_boot;  // "": boot_id
+  [[nodiscard]] const std::string& history() const { return first_boot.empty() ? boot_id : first_boot; }
   friend bool operator==(const GuestAnnouncement&, const GuestAnnouncement&) = default;
 };
 std::string Encode(const GuestAnnouncement& announcement);

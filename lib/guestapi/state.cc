@@ -51,6 +51,34 @@ json::Object ToJson(const ContainerState& container, const boost::json::storage_
   return out;
 }
 
+json::Object ToJson(const GuestEvent& event, const boost::json::storage_ptr& storage) {
+  json::Object out(storage);
+  Put(&out, "number", event.number);
+  Put(&out, "warning", event.warning);
+  Put(&out, "container", event.container);
+  Put(&out, "reason", event.reason);
+  Put(&out, "message", event.message);
+  Put(&out, "at", event.at);
+  if (event.count != 1) out["count"] = event.count;
+  return out;
+}
+
+StatusOr<GuestEvent> EventFromJson(const json::Value& value, std::string where) {
+  GuestEvent out;
+  Fields in(value, std::move(where));
+  in.Read("number", &out.number, 1);
+  in.Require("number", out.number > 0);
+  in.Read("warning", &out.warning);
+  in.Read("container", &out.container);
+  in.Read("reason", &out.reason);
+  in.Require("reason", !out.reason.empty());
+  in.Read("message", &out.message);
+  in.Read("at", &out.at);
+  in.Read("count", &out.count, 1);
+  RETURN_IF_ERROR(in.status());
+  return out;
+}
+
 StatusOr<ContainerState> ContainerFromJson(const json::Value& value, const std::string& where) {
   ContainerState out;
   Fields in(value, where);
@@ -78,6 +106,7 @@ json::Object ToJson(const GuestState& state, const boost::json::storage_ptr& sto
   json::Object out(storage);
   Put(&out, "version", kVersion);
   Put(&out, "bootId", state.boot_id);
+  if (state.first_boot != state.boot_id) Put(&out, "firstBoot", state.first_boot);
   Put(&out, "sequence", state.sequence);
   Put(&out, "podUid", state.pod_uid);
   Put(&out, "specRevision", state.spec_revision);
@@ -89,6 +118,9 @@ json::Object ToJson(const GuestState& state, const boost::json::storage_ptr& sto
   json::Array containers(storage);
   for (const ContainerState& container : state.containers) containers.push_back(ToJson(container, storage));
   out["containers"] = std::move(containers);
+  json::Array events(storage);
+  for (const GuestEvent& event : state.events) events.push_back(ToJson(event, storage));
+  if (!events.empty()) out["events"] = std::move(events);
   return out;
 }
 
@@ -99,6 +131,7 @@ StatusOr<GuestState> StateFromJson(const json::Value& value) {
   in.Read("version", &version, kVersion, kVersion);
   in.Read("bootId", &out.boot_id);
   in.Require("bootId", !out.boot_id.empty());
+  in.Read("firstBoot", &out.first_boot);
   in.Read("sequence", &out.sequence, 1);
   in.Require("sequence", out.sequence > 0);
   in.Read("podUid", &out.pod_uid);
@@ -112,6 +145,10 @@ StatusOr<GuestState> StateFromJson(const json::Value& value) {
   for (const json::Value& item : in.Items("containers")) {
     ASSIGN_OR_RETURN(auto container, ContainerFromJson(item, absl::StrCat("containers[", out.containers.size(), "].")));
     out.containers.push_back(std::move(container));
+  }
+  for (const json::Value& item : in.Items("events")) {
+    ASSIGN_OR_RETURN(auto event, EventFromJson(item, absl::StrCat("events[", out.events.size(), "].")));
+    out.events.push_back(std::move(event));
   }
   RETURN_IF_ERROR(in.status());
   return out;

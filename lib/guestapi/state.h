@@ -42,8 +42,22 @@ struct ContainerState {
   std::optional<Termination> last;  // the run before this one
 };
 
+// What people shall read of in the pod's events, in the kubelet's words.
+struct GuestEvent {
+  int64_t number = 0;  // of its last occurrence; grows within a boot
+  bool warning = false;
+  std::string container;  // "": the pod
+  std::string reason;     // Started, Unhealthy, BackOff…
+  std::string message;
+  absl::Time at;  // of the last occurrence, guest clock
+  int count = 1;  // occurrences, with this container, reason and message
+};
+
 struct GuestState {
-  std::string boot_id;             // new at each boot of the guest
+  std::string boot_id;  // new at each boot of the guest
+  // The boot in which the restart counts began: boot_id, or an older one whose journal was found. Runs of containers
+  // are told apart by it (podvm/status.h).
+  std::string first_boot;
   int64_t sequence = 0;            // grows with each snapshot within a boot
   std::string pod_uid;             // of the spec it runs; "" before the first spec
   int64_t spec_revision = 0;       // applied
@@ -54,6 +68,10 @@ struct GuestState {
   // All containers have ended for good (by restartPolicy, or because the pod was stopped).
   bool finished = false;
   std::vector<ContainerState> containers;
+  // The newest, by number. What is not here any more was forgotten: nobody confirms events.
+  std::vector<GuestEvent> events;
+
+  [[nodiscard]] const std::string& history() const { return first_boot.empty() ? boot_id : first_boot; }
 };
 
 // JSON, times as Unix nanoseconds. Decoding skips unknown fields; InvalidArgument names the field that is wrong.

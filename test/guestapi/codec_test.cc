@@ -120,6 +120,9 @@ TEST(State, SurvivesTheWireWithNanoseconds) {
   container.image_id = "i";
   container.last = ContainerState::Termination{.id = "c-1", .reason = "Completed", .finished_at = absl::UnixEpoch()};
   state.containers = {container};
+  state.first_boot = "b0";
+  state.events = {{.number = 3, .reason = "DeadlineExceeded", .message = "m", .at = absl::UnixEpoch()},
+                  {.number = 4, .warning = true, .container = "c", .reason = "BackOff", .at = absl::Now(), .count = 7}};
   std::string text = Encode(state);
   auto back = DecodeState(text);
   ASSERT_TRUE(back.ok()) << back.status();
@@ -129,6 +132,11 @@ TEST(State, SurvivesTheWireWithNanoseconds) {
   EXPECT_EQ(back->containers[0].finished_at, absl::InfinitePast()) << "unknown stays unknown";
   EXPECT_EQ(back->containers[0].last->finished_at, absl::UnixEpoch());
   EXPECT_EQ(back->containers[0].exit_code, -1);
+  EXPECT_EQ(back->history(), "b0");
+  ASSERT_EQ(back->events.size(), 2u);
+  EXPECT_EQ(back->events[0].count, 1);
+  EXPECT_EQ(back->events[1].count, 7);
+  EXPECT_TRUE(back->events[1].warning);
 }
 
 TEST(State, MistakesNameTheField) {
@@ -147,6 +155,10 @@ TEST(State, MistakesNameTheField) {
        "containers[0].restartCount is not between"},
       {R"({"bootId":"b","sequence":1,"guestNow":1,"containers":[{"name":"c","phase":"running","last":{"exitCode":"1"}}]})",
        "containers[0].last.exitCode is not a whole number"},
+      {R"({"bootId":"b","sequence":1,"guestNow":1,"events":[{"reason":"x"}]})", "events[0].number is missing"},
+      {R"({"bootId":"b","sequence":1,"guestNow":1,"events":[{"number":1}]})", "events[0].reason is missing"},
+      {R"({"bootId":"b","sequence":1,"guestNow":1,"events":[{"number":1,"reason":"x","count":0}]})",
+       "events[0].count is not between"},
   };
   for (const Case& c : cases) {
     auto state = DecodeState(c.text);
@@ -190,11 +202,18 @@ TEST(Announcement, SurvivesTheWire) {
   auto back = DecodeAnnouncement(Encode(announcement));
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(*back, announcement);
+  EXPECT_EQ(back->history(), "b-1");
+  announcement.first_boot = "b-0";
+  back = DecodeAnnouncement(Encode(announcement));
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(*back, announcement);
+  EXPECT_EQ(back->history(), "b-0");
   EXPECT_TRUE(absl::IsNotFound(DecodeAnnouncement("").status()));
   EXPECT_TRUE(absl::IsNotFound(DecodeAnnouncement(kNoGuest).status()));
   std::string hash(64, '0');
-  for (const std::string& bad : {std::string("v1"), "v2 b " + hash, "v1 b " + hash + "0", "v1  " + hash,
-                                 "v1 b " + hash + " x", "v1 b\n " + hash, "v1 b " + std::string(64, 'G')}) {
+  for (const std::string& bad :
+       {std::string("v1"), "v2 b " + hash, "v1 b " + hash + "0", "v1  " + hash, "v1 b " + hash + " ",
+        "v1 b " + hash + " x y", "v1 b\n " + hash, "v1 b " + std::string(64, 'G')}) {
     EXPECT_TRUE(absl::IsInvalidArgument(DecodeAnnouncement(bad).status())) << bad;
   }
 }

@@ -67,6 +67,10 @@ func write(module, dir string) error {
 		return err
 	}
 	simulator := filepath.Join(dir, "govmomi", "simulator")
+	// What is left of an earlier run are links into the module cache, which writing would follow.
+	if err := os.RemoveAll(filepath.Join(dir, "govmomi")); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(simulator, 0o755); err != nil {
 		return err
 	}

@@ -2,7 +2,12 @@
 // may not import the simulator; built without the overlay nothing calls these hooks.
 package simhook
 
-import "github.com/vmware/govmomi/vim25/types"
+import (
+	"io"
+	"time"
+
+	"github.com/vmware/govmomi/vim25/types"
+)
 
 // Ref is short for a managed object's reference.
 type Ref = types.ManagedObjectReference
@@ -22,6 +27,14 @@ type Hooks interface {
 	ResetGuest(vm Ref)
 	// Orphans is called when a VM has been destroyed; it returns the datastore paths of disks that vCenter deletes now.
 	Orphans(vm Ref) []string
+	// DiskInUse tells whether a registered VM uses the disk with that datastore path, or has a child of it.
+	DiskInUse(name string) bool
+	// DiskCreated makes a disk of capacity bytes. All are local files: its descriptor, its data, and its parent's descriptor or "".
+	DiskCreated(file, extent, parent string, capacity int64) error
+	// DiskUpload fills a disk that was created with what a client sends.
+	DiskUpload(extent string, body io.Reader) error
+	// LeaseTimeout is how long a client may be silent in an import.
+	LeaseTimeout() time.Duration
 }
 
 // Active are the hooks in use; set them before the simulator serves.
@@ -42,3 +55,7 @@ func (none) AllowDuplicateNames() bool                              { return tru
 func (none) ShutdownGuest(Ref)                                      {}
 func (none) ResetGuest(Ref)                                         {}
 func (none) Orphans(Ref) []string                                   { return nil }
+func (none) DiskInUse(string) bool                                  { return false }
+func (none) DiskCreated(string, string, string, int64) error        { return nil }
+func (none) DiskUpload(string, io.Reader) error                     { return nil }
+func (none) LeaseTimeout() time.Duration                            { return time.Hour }

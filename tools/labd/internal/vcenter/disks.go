@@ -103,6 +103,13 @@ func (d *disks) orphans(vm types.ManagedObjectReference) []string {
 	return orphans
 }
 
+// inUse tells whether a registered VM uses a disk.
+func (d *disks) inUse(file string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.users[file] != 0
+}
+
 // filesOf returns the files of all disks and of their parents.
 func filesOf(devices []types.BaseVirtualDevice) map[string]diskUse {
 	files := map[string]diskUse{}

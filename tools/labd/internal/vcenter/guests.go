@@ -14,29 +14,26 @@ import (
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"vch-kubelet/tools/labd/internal/guestline"
 )
 
 // guests is vCenter's end of the line to the simulated guests: one JSON object a line, both ways, over a unix socket on
 // which the guests listen. It is a registry handler: every change of a VM's power state passes by here.
 type guests struct {
-	registry *simulator.Registry
-	// ctx is the simulator's identity for what guests do. Calls share locks by context, so only run's goroutine uses it.
+	registry     *simulator.Registry
+	datastoreDir string
+	// ctx is the simulator's identity for what guests do. Calls share locks by context, so only connect's goroutine uses it.
 	ctx *simulator.Context
 
 	mu      sync.Mutex
 	queue   chan []byte                                      // nil while nobody is connected
 	created map[types.ManagedObjectReference]map[string]bool // guestinfo keys that a guest made while it ran
+	runs    map[types.ManagedObjectReference]int64           // of VMs that are on
+	lastRun int64
 }
 
-// message is a line in either direction; see docs/lab.md.
-type message struct {
-	Op        string            `json:"op"`
-	VM        string            `json:"vm,omitempty"`
-	Name      string            `json:"name,omitempty"`
-	GuestInfo map[string]string `json:"guestinfo,omitempty"`
-	IP        []string          `json:"ip,omitempty"`
-	Hostname  string            `json:"hostname,omitempty"`
-}
+type message = guestline.Message
 
 const (
 	guestInfoPrefix = "guestinfo."
@@ -47,14 +44,16 @@ const (
 
 func newGuests(v *Server) *guests {
 	return &guests{
-		registry: v.model.Map(),
-		ctx:      simulator.NewContext(),
-		created:  map[types.ManagedObjectReference]map[string]bool{},
+		registry:     v.model.Map(),
+		datastoreDir: v.config.DatastoreDir,
+		ctx:          simulator.NewContext(),
+		created:      map[types.ManagedObjectReference]map[string]bool{},
+		runs:         map[types.ManagedObjectReference]int64{},
 	}
 }
 
-// run keeps connected to the guests' socket for ever.
-func (g *guests) run(socket string) {
+// connect keeps connected to the guests' socket for ever.
+func (g *guests) connect(socket string) {
 	for {
 		conn, err := net.Dial("unix", socket)
 		if err != nil {
@@ -146,14 +145,15 @@ func (g *guests) bootAll() {
 		}
 		g.registry.WithLock(g.ctx, vm, func() {
 			if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
-				g.send(powerOn(vm))
+				g.send(g.powerOn(vm))
 			}
 		})
 	}
 }
 
-func powerOn(vm *simulator.VirtualMachine) message {
-	m := message{Op: "power_on", VM: vm.Self.Value, Name: vm.Name, GuestInfo: map[string]string{}}
+// powerOn describes a VM that is on; the VM is locked.
+func (g *guests) powerOn(vm *simulator.VirtualMachine) message {
+	m := message{Op: "power_on", VM: vm.Self.Value, Run: g.run(vm.Self), Name: vm.Name, GuestInfo: map[string]string{}, Hardware: g.hardwareOf(vm)}
 	for _, option := range vm.Config.ExtraConfig {
 		o := option.GetOptionValue()
 		if value, ok := o.Value.(string); ok && strings.HasPrefix(o.Key, guestInfoPrefix) {
@@ -163,6 +163,24 @@ func powerOn(vm *simulator.VirtualMachine) message {
 	return m
 }
 
+// run numbers the times that VMs are powered on.
+func (g *guests) run(vm types.ManagedObjectReference) int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.runs[vm] == 0 {
+		g.lastRun++
+		g.runs[vm] = g.lastRun
+	}
+	return g.runs[vm]
+}
+
+// current tells whether a message is about the run that a VM is in.
+func (g *guests) current(vm types.ManagedObjectReference, run int64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return run == 0 || run == g.runs[vm]
+}
+
 // PutObject and RemoveObject are part of being a registry handler.
 func (g *guests) PutObject(*simulator.Context, mo.Reference) {}
 
@@ -170,6 +188,7 @@ func (g *guests) PutObject(*simulator.Context, mo.Reference) {}
 func (g *guests) RemoveObject(_ *simulator.Context, ref types.ManagedObjectReference) {
 	g.mu.Lock()
 	delete(g.created, ref)
+	delete(g.runs, ref)
 	g.mu.Unlock()
 }
 
@@ -193,7 +212,7 @@ func (g *guests) UpdateObject(ctx *simulator.Context, obj mo.Reference, changes 
 			return
 		}
 		if change.Val == types.VirtualMachinePowerStatePoweredOn {
-			g.send(powerOn(vm))
+			g.send(g.powerOn(vm))
 		} else {
 			g.send(message{Op: "power_off", VM: ref.Value})
 			g.guestEnded(ctx, vm)
@@ -206,6 +225,7 @@ func (g *guests) guestEnded(ctx *simulator.Context, vm *simulator.VirtualMachine
 	g.mu.Lock()
 	created := g.created[vm.Self]
 	delete(g.created, vm.Self)
+	delete(g.runs, vm.Self)
 	g.mu.Unlock()
 	changes := guestChanges(vm, nil, "")
 	if len(created) != 0 {
@@ -235,7 +255,7 @@ func (g *guests) received(m message) {
 		return // destroyed in the meantime
 	}
 	g.registry.WithLock(g.ctx, vm, func() {
-		if vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+		if vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn || !g.current(vm.Self, m.Run) {
 			return // a last word that came too late
 		}
 		switch m.Op {

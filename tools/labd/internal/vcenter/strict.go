@@ -1,7 +1,10 @@
 package vcenter
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -10,6 +13,7 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"vch-kubelet/tools/labd/internal/vmdk"
 	"vch-kubelet/tools/labd/simhook"
 )
 
@@ -116,6 +120,38 @@ func (v *Server) Orphans(vm simhook.Ref) []string {
 	}
 	return v.disks.orphans(vm)
 }
+
+// DiskInUse is a simhook.
+func (v *Server) DiskInUse(name string) bool { return v.disks.inUse(name) }
+
+// DiskCreated is a simhook.
+func (v *Server) DiskCreated(file, extent, parent string, capacity int64) error {
+	if parent != "" {
+		return vmdk.CreateChild(file, extent, parent, capacity)
+	}
+	return vmdk.CreateFlat(file, extent, capacity)
+}
+
+// DiskUpload is a simhook.
+func (v *Server) DiskUpload(extent string, body io.Reader) error {
+	f, err := os.OpenFile(extent, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	// A repeated upload begins anew.
+	if err := errors.Join(f.Truncate(0), f.Truncate(info.Size())); err != nil {
+		return err
+	}
+	return vmdk.Unpack(body, f, info.Size())
+}
+
+// LeaseTimeout is a simhook.
+func (v *Server) LeaseTimeout() time.Duration { return v.leaseTimeout }
 
 // operations knows which VM has a task running.
 type operations struct {

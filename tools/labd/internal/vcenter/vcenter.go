@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/simulator"
@@ -46,6 +47,7 @@ const (
 	mhzPerCore    = 2500
 	bytesPerHost  = 512 << 30
 	datastoreName = "LocalDS_0"
+	leaseTimeout  = 300 * time.Second // as the simulator tells its clients
 )
 
 // Run serves until the process ends.
@@ -75,7 +77,7 @@ func Run(c Config) error {
 	}
 	log.Printf("vCenter at https://%s/sdk", c.Address)
 	if c.GuestsSocket != "" {
-		go v.guests.run(c.GuestsSocket)
+		go v.guests.connect(c.GuestsSocket)
 	}
 	return v.serveControl(control)
 }
@@ -90,8 +92,9 @@ type Server struct {
 	guests  *guests
 	tokens  tokens
 
-	operations *operations
-	disks      *disks
+	operations   *operations
+	disks        *disks
+	leaseTimeout time.Duration
 
 	mu     sync.Mutex
 	strict map[string]bool
@@ -108,7 +111,7 @@ func newServer(c Config) (*Server, error) {
 		return nil, err
 	}
 	service := model.Service
-	v := &Server{config: c, service: service, model: model, stats: newStats()}
+	v := &Server{config: c, service: service, model: model, stats: newStats(), leaseTimeout: leaseTimeout}
 	if err := v.addDatastore(); err != nil {
 		return nil, err
 	}

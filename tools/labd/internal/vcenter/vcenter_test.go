@@ -301,7 +301,7 @@ func (w *world) guests() *testGuests {
 	socket := filepath.Join(w.t.TempDir(), "s")
 	listener, err := net.Listen("unix", socket)
 	must(w.t, err)
-	go w.server.guests.run(socket)
+	go w.server.guests.connect(socket)
 	conn, err := listener.Accept()
 	must(w.t, err)
 	listener.Close()

@@ -3,6 +3,7 @@ package simulator
 import (
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
@@ -53,16 +54,6 @@ func labCheckPath(ctx *Context, dc *Datacenter, path string) types.BaseMethodFau
 		return &types.InvalidDatastore{Name: p.Datastore}
 	}
 	return nil
-}
-
-// labDeleteOrphans deletes the parent disks that went out of use with this VM.
-func (vm *VirtualMachine) labDeleteOrphans(ctx *Context, dc types.ManagedObjectReference) {
-	for _, name := range simhook.Active.Orphans(vm.Self) {
-		res := ctx.Map.VirtualDiskManager().DeleteVirtualDiskTask(ctx, &types.DeleteVirtualDisk_Task{Name: name, Datacenter: &dc})
-		if body, ok := res.(*methods.DeleteVirtualDisk_TaskBody); ok && body.Res != nil {
-			ctx.Map.Get(body.Res.Returnval).(*Task).Wait()
-		}
-	}
 }
 
 // labMustRun is the fault of an operation that needs a VM that is on, or nil.
@@ -122,8 +113,10 @@ func (vm *VirtualMachine) ResetVMTask(ctx *Context, _ *types.ResetVM_Task) soap.
 
 // MarkAsTemplate does what the simulator's does, and tells those who watch.
 func (vm *VirtualMachine) MarkAsTemplate(ctx *Context, req *types.MarkAsTemplate) soap.HasFault {
+	pool := vm.ResourcePool
 	res := vm.labMarkAsTemplate(req)
 	if res.Fault() == nil {
+		vm.labMovePool(ctx, pool, nil)
 		vm.labAnnounceTemplate(ctx)
 	}
 	return res
@@ -133,9 +126,31 @@ func (vm *VirtualMachine) MarkAsTemplate(ctx *Context, req *types.MarkAsTemplate
 func (vm *VirtualMachine) MarkAsVirtualMachine(ctx *Context, req *types.MarkAsVirtualMachine) soap.HasFault {
 	res := vm.labMarkAsVirtualMachine(req)
 	if res.Fault() == nil {
+		vm.labMovePool(ctx, nil, vm.ResourcePool)
 		vm.labAnnounceTemplate(ctx)
 	}
 	return res
+}
+
+// labMovePool keeps the VMs of resource pools true.
+func (vm *VirtualMachine) labMovePool(ctx *Context, from, to *types.ManagedObjectReference) {
+	change := func(ref *types.ManagedObjectReference, f func(mo.Reference, *[]types.ManagedObjectReference)) {
+		if ref == nil {
+			return
+		}
+		switch pool := ctx.Map.Get(*ref).(type) {
+		case *ResourcePool:
+			f(pool, &pool.Vm)
+		case *VirtualApp:
+			f(pool, &pool.Vm)
+		}
+	}
+	change(from, func(pool mo.Reference, vms *[]types.ManagedObjectReference) {
+		ctx.Map.RemoveReference(ctx, pool, vms, vm.Self)
+	})
+	change(to, func(pool mo.Reference, vms *[]types.ManagedObjectReference) {
+		ctx.Map.AddReference(ctx, pool, vms, vm.Self)
+	})
 }
 
 func (vm *VirtualMachine) labAnnounceTemplate(ctx *Context) {

@@ -9,6 +9,7 @@
 
 #include "kubeapi/node_view.h"
 #include "kubeapi/pod_view.h"
+#include "podvm/sysctls.h"
 
 namespace vck::podvm {
 
@@ -27,6 +28,12 @@ struct Verdict {
   }
 };
 
+// Why one container waits where the others do not: its image can't be pulled.
+struct ContainerWait {
+  std::string reason, message;
+  friend bool operator==(const ContainerWait&, const ContainerWait&) = default;
+};
+
 // What the pods admitted before this one use; the node layer keeps it and adds a pod when it admits it.
 struct NodeUsage {
   int64_t pods = 0;
@@ -38,12 +45,10 @@ struct NodeUsage {
 
 struct AdmissionInputs {
   const kubeapi::PodView* pod = nullptr;
-  const kubeapi::NodeView* node = nullptr;  // null: not known yet, so nothing of it is checked
-  NodeUsage used;                           // without this pod
-  uint16_t tether_port = 10350;             // reserved
-  // A further check of fields that can't be honoured: returns what is unsupported, in words ("spec.volumes[2].nfs"), or
-  // nothing. One aggregated message is made of all.
-  std::function<void(const kubeapi::PodView&, std::vector<std::string>*)> unsupported;
+  const kubeapi::NodeView* node = nullptr;   // null: not known yet, so nothing of it is checked
+  NodeUsage used;                            // without this pod
+  uint16_t tether_port = 10350;              // reserved
+  const SysctlAllowlist* sysctls = nullptr;  // null: the safe ones
 };
 
 // For pods that have no VM yet and have not been admitted before: a pod that has a VM or has run is not judged again.

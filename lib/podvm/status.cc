@@ -94,7 +94,14 @@ void Computer::Containers() {
       }
     }
     auto& list = c.is_init() ? status_.init : c.kind() == ContainerView::Kind::kMain ? status_.main : status_.ephemeral;
-    list.push_back(Merge(c, pod_.ContainerStatus(c.kind(), c.name()), says, situation_, &result_.lost_containers));
+    Situation situation = situation_;
+    if (in_.waits != nullptr) {
+      if (auto wait = in_.waits->find(std::string(c.name())); wait != in_.waits->end()) {
+        situation.waiting_reason = situation.init_waiting_reason = wait->second.reason;
+        situation.waiting_message = situation.init_waiting_message = wait->second.message;
+      }
+    }
+    list.push_back(Merge(c, pod_.ContainerStatus(c.kind(), c.name()), says, situation, &result_.lost_containers));
   });
 }
 

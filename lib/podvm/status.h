@@ -10,6 +10,7 @@
 //     restartCount           if the API has no containerID: nothing has run, or the loss was counted already.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,6 +35,8 @@ struct StatusInputs {
   std::string_view host_ip;  // the node's
   // Why there is no VM, or no containers, yet: admission, missing ConfigMap, image pull…
   Verdict verdict;
+  // Of single containers, by name; null: none. It counts before the verdict.
+  const std::map<std::string, ContainerWait>* waits = nullptr;
   absl::Time now;
 };
 

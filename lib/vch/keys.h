@@ -14,9 +14,6 @@ inline constexpr std::string_view kRolePod = "pod";
 inline constexpr std::string_view kRoleImage = "image";
 inline constexpr std::string_view kRoleEndpoint = "endpoint";
 
-// Disks of a VM survive its destruction where this is TRUE.
-inline constexpr std::string_view kKeepDisksKey = "vmprov.keepDisks";
-
 // ManagedByInfo of the VMs, so that vCenter shows whose they are.
 inline constexpr std::string_view kExtensionKey = "io.vch.kubelet";
 inline constexpr std::string_view kManagedByPod = "pod";

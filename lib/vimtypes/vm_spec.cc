@@ -151,7 +151,6 @@ StatusOr<VirtualMachineConfigSpec> BuildConfigSpec(const VmSpec& vm) {
   spec.extraConfig = {
       Option("disk.EnableUUID", "TRUE"),
       Option("answer.msg.disk.duplicateUUID", "Yes"),
-      Option("vmprov.keepDisks", "TRUE"),
       Option("log.keepOld", "1"),
   };
   for (const auto& [key, value] : vm.extra_config) spec.extraConfig.push_back(Option(key, value));

@@ -56,7 +56,7 @@ struct VmSpec {
 };
 
 // InvalidArgument for too many disks or a disk that is not exactly one of its kinds. Always in it: BIOS, boot from
-// CD-ROM only, disk.EnableUUID, answer.msg.disk.duplicateUUID=Yes, log.keepOld=1, vmprov.keepDisks=TRUE, no memory
+// CD-ROM only, disk.EnableUUID, answer.msg.disk.duplicateUUID=Yes, log.keepOld=1, no memory
 // limit.
 StatusOr<VirtualMachineConfigSpec> BuildConfigSpec(const VmSpec& spec);
 

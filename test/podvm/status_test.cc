@@ -373,5 +373,21 @@ TEST(RunId, RoundTrip) {
   }
 }
 
+TEST(Status, ContainerWhoseImageFailsSaysSoAndTheOthersWait) {
+  World w(R"({"restartPolicy":"Always","containers":[{"name":"a","image":"x"},{"name":"b","image":"y"}]})");
+  w.waits["b"] = {.reason = "ErrImagePull", .message = "not found"};
+  w.Write();
+  EXPECT_EQ(json::String(w.State("a", "waiting"), "reason"), "ContainerCreating");
+  EXPECT_EQ(json::String(w.State("b", "waiting"), "reason"), "ErrImagePull");
+  EXPECT_EQ(json::String(w.State("b", "waiting"), "message"), "not found");
+  EXPECT_EQ(w.phase(), "Pending");
+  w.waits.clear();
+  w.VmOn();
+  w.Waiting("b");
+  w.Write();
+  EXPECT_EQ(json::String(w.State("b", "waiting"), "reason"), "ContainerCreating");
+  EXPECT_EQ(json::String(w.State("b", "waiting"), "message"), "");
+}
+
 }  // namespace
 }  // namespace vck::podvm

@@ -76,7 +76,7 @@ TEST(VmSpec, WhatIsAlwaysThere) {
   EXPECT_EQ(b.Extra("guestinfo.vch.guest"), "-");
   EXPECT_EQ(b.Extra("answer.msg.disk.duplicateUUID"), "Yes");
   EXPECT_EQ(b.Extra("disk.EnableUUID"), "TRUE");
-  EXPECT_EQ(b.Extra("vmprov.keepDisks"), "TRUE");
+  EXPECT_EQ(b.Extra("vmprov.keepDisks"), "");  // its disks go with it
   EXPECT_EQ(b.Extra("log.keepOld"), "1");
   EXPECT_EQ(b.Extra("guest_rpc.rpci.auth.cmd.info-set"), "TRUE");
   EXPECT_EQ(b.Extra("my.key"), "x");

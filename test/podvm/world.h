@@ -182,6 +182,7 @@ struct World {
                           .pod_ip = has_vm ? "10.1.0.5" : "",
                           .host_ip = "192.0.2.1",
                           .verdict = verdict,
+                          .waits = &waits,
                           .now = now});
   }
   // Computes and writes; "" if there was nothing to write.
@@ -225,6 +226,7 @@ struct World {
   absl::Duration silent;
   absl::Duration offset;
   Verdict verdict;
+  std::map<std::string, ContainerWait> waits;
   int64_t pushed = 0;
   std::optional<absl::Time> stop_since;
   std::optional<absl::Time> final_since;

@@ -102,7 +102,7 @@ def config(network):
                add(existing), add(V.VirtualAHCIController(key=-2, busNumber=0)),
                add(V.VirtualCdrom(key=-3, controllerKey=-2, unitNumber=0, connectable=connected(),
                                   backing=V.VirtualCdrom.IsoBackingInfo(fileName="[ds 1] iso/bootstrap.iso"))), add(nic(network))]
-    options = [("disk.EnableUUID", "TRUE"), ("answer.msg.disk.duplicateUUID", "Yes"), ("vmprov.keepDisks", "TRUE"), ("log.keepOld", "1"),
+    options = [("disk.EnableUUID", "TRUE"), ("answer.msg.disk.duplicateUUID", "Yes"), ("log.keepOld", "1"),
                ("vch.pod", "v1 a=b%20c"), ("guestinfo.vch.guest", "-")]
     return vim.vm.ConfigSpec(
         name="default-web-0123456789ab", version="vmx-14", guestId="otherLinux64Guest", annotation="a <pod>",

@@ -40,8 +40,6 @@ struct RemoteImage {
   Manifest manifest;
   std::string config;  // the configuration's JSON, as it is
   ImageConfig image_config;
-  // Who may read it: of the keyring, or of nobody.
-  Credential credential;
   [[nodiscard]] int64_t layer_bytes() const;
 };
 
@@ -60,9 +58,9 @@ class RegistryClient {
   Task<StatusOr<std::string>> Digest(Reference reference, std::shared_ptr<const Keyring> keyring);
   // Manifest and configuration for linux/amd64, verified.
   Task<StatusOr<RemoteImage>> Resolve(Reference reference, std::shared_ptr<const Keyring> keyring);
-  // Into a new file, verified by size and digest; continued where a connection broke. The file is gone after an error.
-  // `progress` gets the number of bytes that came.
-  Task<Status> FetchBlob(Reference reference, Descriptor blob, Credential credential, std::string path,
+  // Into a new file (its folder must exist), verified by size and digest; continued where a connection broke. The file
+  // is gone after an error. `progress` gets the number of bytes that came.
+  Task<Status> FetchBlob(Reference reference, Descriptor blob, std::shared_ptr<const Keyring> keyring, std::string path,
                          std::function<void(size_t)> progress = {});
 
   // Closes all connections. Must be awaited before the loop ends.

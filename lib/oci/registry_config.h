@@ -24,6 +24,7 @@ struct HostSettings {
 struct Mirror {
   http::Url url;  // scheme, host and port; a path comes before /v2
   HostSettings settings;
+  bool inherits = false;  // written as text: the settings are its entry's
 };
 
 struct RegistryEntry {
@@ -35,15 +36,15 @@ struct RegistryEntry {
 
 struct RegistryConfig {
   std::vector<RegistryEntry> entries;
-  // The entry with the longest prefix that fits `name` ("docker.io/library/busybox"): a prefix ends at a '/' or ':' or
+  // The entry with the longest prefix that fits `name` ("docker.io/library/busybox"): a prefix ends at a '/' or
   // where the name ends. Null: none.
   [[nodiscard]] const RegistryEntry* Find(std::string_view name) const;
 };
 
 // JSON: {"registries":[{"prefix":"docker.io","mirrors":["https://127.0.0.1:5000"],"mirrorsOnly":false,"caFile":"…",
 // "insecure":false,"plainHttp":false,"auth":{"username":"u","passwordFile":"f"}}]}. A mirror may also be an object,
-// {"url": …} with caFile, insecure, plainHttp and auth of its own; written as text it has its entry's. InvalidArgument
-// says where
+// {"url": …} with caFile, insecure, plainHttp and auth of its own. Where mirrors are written as text, the entry's
+// settings are theirs, and the registry itself is reached without any. InvalidArgument says where
 // ("registries[0].mirrors[1]: …"); unknown fields are mistakes.
 StatusOr<RegistryConfig> ParseRegistryConfig(std::string_view json);
 

@@ -25,7 +25,7 @@ func up(args []string) error {
 	var (
 		dir, node string
 		flags     []string
-		options   = lab.Options{Guests: "simulated"}
+		options   = lab.Options{Guests: "simulated", Images: os.Getenv("LAB_IMAGES")}
 	)
 	for i := 0; i < len(args); i++ {
 		value := func() (string, error) {

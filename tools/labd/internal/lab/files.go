@@ -49,6 +49,7 @@ func (l *Lab) writeFiles() error {
 	for name, subject := range map[string]pki.Subject{
 		"apiserver":          {User: "kube-apiserver", Hosts: append([]string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "10.96.0.1"}, loopback...)},
 		"vcenter":            {User: "vcenter", Hosts: loopback},
+		"registry":           {User: "registry", Hosts: append([]string{fmt.Sprintf("127.%d.0.1", l.Net)}, loopback...)},
 		"admin":              {User: "lab-admin", Groups: []string{"system:masters"}},
 		"kubelet-client":     {User: "kube-apiserver-kubelet-client", Groups: []string{"system:masters"}},
 		"controller-manager": {User: "system:kube-controller-manager"},
@@ -92,6 +93,11 @@ clientConnection: {kubeconfig: %q, qps: 500, burst: 1000}
 `, filepath.Join(dir, "scheduler.kubeconfig"))
 	if err := writeFile(l.path("scheduler.yaml"), []byte(scheduler), 0o644); err != nil {
 		return err
+	}
+	if l.Options.Images != "" {
+		if err := l.writeRegistries(); err != nil {
+			return err
+		}
 	}
 	return writeFile(l.path("vcenter-password"), []byte(randomHex(12)+"\n"), 0o600)
 }
@@ -165,6 +171,7 @@ func (l *Lab) writeEnv() error {
 	set("VCENTER_DATASTORE", vcenterDatastore)
 	set("VCENTER_NETWORK", vcenterNetwork)
 	set("VCENTER_DATASTORE_DIR", l.path("datastore"))
+	l.registryEnv(set)
 	for _, n := range l.Nodes {
 		if n.Index > 0 {
 			continue

@@ -87,7 +87,7 @@ func (l *Lab) startAll(progress func(string)) error {
 		for _, name := range names {
 			p, err := l.part(name)
 			if err != nil {
-				continue // --guests none
+				continue // --guests none, or no images
 			}
 			started++
 			go func() {
@@ -105,7 +105,7 @@ func (l *Lab) startAll(progress func(string)) error {
 		}
 		return all
 	}
-	if err := start("etcd", "guests"); err != nil {
+	if err := start("etcd", "guests", "registry"); err != nil {
 		return err
 	}
 	if err := start("apiserver", "vcenter"); err != nil {

@@ -42,6 +42,7 @@ var fixedParts = []part{
 	{"apiserver", apiserverArgs, func(ctx context.Context, l *Lab) error {
 		return l.get(ctx, "https://"+l.address(portAPIServer)+"/readyz")
 	}, 60 * time.Second},
+	{"registry", func(l *Lab) ([]string, error) { return self("registry", l.Dir) }, registryReady, 20 * time.Second},
 	{"vcenter", func(l *Lab) ([]string, error) { return self("vcenter", l.Dir) }, vcenterReady, 30 * time.Second},
 	{"guests", guestsArgs, func(ctx context.Context, l *Lab) error { return dial(ctx, "unix", l.path("guests.sock")) }, 20 * time.Second},
 	{"controller-manager", controllerManagerArgs, func(ctx context.Context, l *Lab) error {
@@ -57,9 +58,10 @@ var fixedParts = []part{
 func (l *Lab) parts() []part {
 	var all []part
 	for _, p := range fixedParts {
-		if p.name != "guests" || l.Options.Guests == "simulated" {
-			all = append(all, p)
+		if p.name == "guests" && l.Options.Guests != "simulated" || p.name == "registry" && l.Options.Images == "" {
+			continue
 		}
+		all = append(all, p)
 	}
 	for _, n := range l.Nodes {
 		if n.Run {

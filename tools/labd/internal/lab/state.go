@@ -22,6 +22,7 @@ type Options struct {
 	TaskDelay string // create=200ms,power=100ms
 	Bin       string // build directory of vch-kubelet and guest-sim, or empty
 	Etcd      string // another etcd than the lab's own, or empty
+	Images    string // what the registry serves, or empty: no registry
 }
 
 // Node is a vch-kubelet of the lab.
@@ -56,6 +57,10 @@ const (
 	firstPort = 20000
 	// keeperPort is where a lab holds its net; whoever can listen there owns it.
 	keeperPort = 29999
+	// The registry has its ports at the lab's own address, too, and the same in every lab.
+	registryPort        = 29998 // HTTPS
+	registryPlainPort   = 29997 // HTTP
+	registryStoragePort = 29996 // HTTPS, where redirects lead
 )
 
 // The ports of a lab, counted from its first one.
@@ -72,6 +77,9 @@ const (
 func (s *State) port(n int) int { return firstPort + (s.Net-firstNet)*portsPerLab + n }
 
 func (s *State) address(n int) string { return fmt.Sprintf("127.0.0.1:%d", s.port(n)) }
+
+// ownAddress is at the lab's own address, which no pod has.
+func (s *State) ownAddress(port int) string { return fmt.Sprintf("127.%d.0.1:%d", s.Net, port) }
 
 // PodCIDR is where the addresses of the lab's pods come from.
 func (s *State) PodCIDR() string { return fmt.Sprintf("127.%d.0.0/16", s.Net) }

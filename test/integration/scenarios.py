@@ -177,6 +177,28 @@ def api_server_restarts(lab):
     delete_all(lab)
 
 
+def watch_is_cut_and_answered_410(lab):
+    """While the kubelet sleeps, pods come and go, etcd forgets that history and the API server its watch cache."""
+    lab.apply(make_pod("stays"), make_pod("goes"))
+    wait_for("both are Ready", lambda: ready_count(lab, None) == 2)
+    lab.lab("pause", "kubelet")
+    lab.kubectl("delete", "pod", "goes", "--force", "--grace-period=0")
+    lab.apply(make_pod("comes"))
+    lab.lab("stop", "apiserver")
+    flags = pathlib.Path("/proc", pathlib.Path(lab.dir, "pid", "etcd.pid").read_text().strip(), "cmdline").read_text().split("\0")
+    etcd = next(f.split("=", 1)[1] for f in flags if f.startswith("--listen-client-urls="))
+    revision = int(json.loads(run(["curl", "-sf", f"{etcd}/v3/kv/range", "-d", '{"key":"AA=="}']))["header"]["revision"])
+    run(["curl", "-sf", f"{etcd}/v3/kv/compaction", "-d", json.dumps({"revision": revision, "physical": True})])
+    lab.lab("start", "apiserver")
+    seen = len(lab.log())
+    lab.lab("resume", "kubelet")
+    wait_for("its watch is answered that it is too old", lambda: "too old resource version" in lab.log()[seen:], 60)
+    wait_for("comes is Ready", lambda: condition(lab.pod("comes"), "Ready") == "True", 60)
+    wait_for("the VM of the one that went is gone", lambda: len(lab.vms()) == 2, 60)
+    expect(condition(lab.pod("stays"), "Ready") == "True" and container(lab.pod("stays"))["restartCount"] == 0, "stays was left alone")
+    delete_all(lab)
+
+
 def vcenter_outage(lab):
     lab.apply(make_deployment("web", 5))
     wait_for("5 are Ready", lambda: ready_count(lab, "app=web") == 5)
@@ -321,6 +343,6 @@ def metrics_are_served(lab):
 
 ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_codes_and_restarts, without_guests_nothing_becomes_ready,
        forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, node_is_recreated_with_what_people_set,
-       vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, vcenter_outage, expired_sessions_and_transient_faults,
+       vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, watch_is_cut_and_answered_410, vcenter_outage, expired_sessions_and_transient_faults,
        drains_at_sigterm, events_and_describe, second_node_on_http1_and_paged_lists, standby_takes_over, vsphere_layer_against_the_simulator,
        two_hundred_up_and_down, two_hundred_with_ten_kills, metrics_are_served]

@@ -2,7 +2,9 @@
 // some waits begin again.
 #pragma once
 
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
@@ -10,6 +12,7 @@
 #include "async/clock.h"
 #include "guestapi/spec.h"
 #include "podvm/admission.h"
+#include "podvm/resolve_spec.h"
 #include "vimtypes/wire.h"
 
 namespace vck::node {
@@ -27,9 +30,14 @@ struct PodMemory {
   podvm::NodeUsage usage;
   podvm::Verdict verdict;     // why there is no VM or container yet: admission, its address
   podvm::Verdict unresolved;  // what of its spec can't be resolved (SpecSync)
+  // Containers whose images can't be had, by name.
+  std::map<std::string, podvm::ContainerWait> image_waits;
+  // The API has had its terminal phase since.
+  std::optional<absl::Time> final_since;
   // The newest resolved spec.
   std::shared_ptr<const guestapi::GuestSpec> spec;
-  std::string spec_source;  // resourceVersion of the pod and of what it refers to
+  std::string spec_source;                            // what it was made from; SpecSync's
+  std::set<podvm::ResolveResult::Event> spec_events;  // that were told when it was made
   int64_t pushed_revision = 0;
   std::optional<absl::Time> stop_since, finished_since, power_on_not_before;
   std::optional<absl::Duration> asked_grace;

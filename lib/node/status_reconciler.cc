@@ -33,7 +33,10 @@ Task<StatusOr<flow::Result>> StatusReconciler::Reconcile(std::string uid) {
   in.guest = facts.guest;
   in.pod_ip = facts.ip;
   in.host_ip = host_ip_;
-  if (memory != facts_.memories.end()) in.verdict = memory->second->waits_for();
+  if (memory != facts_.memories.end()) {
+    in.verdict = memory->second->waits_for();
+    in.waits = &memory->second->image_waits;
+  }
   in.now = facts_.clock.WallNow();
   podvm::StatusResult status = podvm::ComputeStatus(in, options_);
   flow::Result result;

@@ -20,6 +20,7 @@ struct VmReconciler::Look {
   PodFacts facts;
   podvm::PlanInputs in;
   std::string ip;
+  std::optional<PodImages::Disks> disks;  // of a VM that is to be made
   [[nodiscard]] const kubeapi::PodView* pod() const { return facts.pod ? &*facts.pod : nullptr; }
 };
 
@@ -95,6 +96,9 @@ Status VmReconciler::Prepare(Look& look) {
     memory.creating = false;
     memory.create_unknown_since.reset();
     memory.created.reset();
+    // Its disks are in the inventory now, which tells what is in use.
+    if (deps_.images != nullptr) deps_.images->Release(look.uid);
+    memory.image_waits.clear();
   }
   // Created and still not in the inventory: it was destroyed at once, or an update was lost and a relist will tell.
   if (memory.created && in.now - memory.created_at > absl::Minutes(1)) memory.created.reset();
@@ -115,6 +119,8 @@ Status VmReconciler::Prepare(Look& look) {
   if (in.pod != nullptr) {
     if (kubeapi::IsTerminal(in.pod->phase())) {
       GiveBack(memory);
+      if (!memory.final_since) memory.final_since = in.now;
+      in.logs_saved = deps_.archive == nullptr || deps_.archive->Saved(look.uid);
     } else if (in.vm.vms.empty()) {
       AdmitPod(look);
     } else {
@@ -122,12 +128,13 @@ Status VmReconciler::Prepare(Look& look) {
     }
     Resolve(look);
   }
-  in.may_create = memory.admitted && memory.waits_for().admitted();
+  in.may_create = memory.admitted && memory.waits_for().admitted() && (deps_.images == nullptr || look.disks);
   in.may_not_reason = memory.waits_for().message;
   in.spec_revision = memory.spec ? memory.spec->revision : 0;
   in.pushed_revision = memory.pushed_revision;
   in.stop_since = memory.stop_since;
   in.finished_since = memory.finished_since;
+  in.final_since = memory.final_since;
   in.power_on_not_before = memory.power_on_not_before;
   return absl::OkStatus();
 }
@@ -158,6 +165,7 @@ void VmReconciler::AdmitPod(Look& look) {
     inputs.node = node ? &*node : nullptr;
     inputs.used = usage_;
     inputs.tether_port = options_.tether_port;
+    inputs.sysctls = &options_.sysctls;
     memory.verdict = podvm::Admit(inputs);
     if (memory.verdict.admitted()) {
       Admitted(look);
@@ -173,6 +181,7 @@ void VmReconciler::AdmitPod(Look& look) {
     } else {
       memory.verdict = podvm::Verdict::Wait("ContainerCreating", std::string(ip.status().message()));
     }
+    WantImages(look);
   }
   if (!memory.verdict.admitted() && memory.verdict.message != memory.last_warning) {
     memory.last_warning = memory.verdict.message;
@@ -185,8 +194,36 @@ void VmReconciler::AdmitPod(Look& look) {
     deps_.events.status_changed(look.uid);
 }
 
+// A pull is never awaited: its end enqueues the pod.
+void VmReconciler::WantImages(Look& look) {
+  if (deps_.images == nullptr) return;
+  PodMemory& memory = *look.memory;
+  const auto before = memory.image_waits;
+  auto disks = deps_.images->Want(*look.pod(), memory);
+  if (disks.ok()) {
+    look.disks = *std::move(disks);
+  } else {
+    memory.verdict = podvm::Verdict::Wait("ContainerCreating", std::string(disks.status().message()));
+  }
+  if (memory.image_waits != before) deps_.events.status_changed(look.uid);
+}
+
 void VmReconciler::Resolve(Look& look) {
-  deps_.sync_spec({.object = *look.facts.object, .view = *look.pod(), .ip = look.ip, .images = {}, .now = look.in.now},
+  // The disks of the VM, once there is one, say what they hold.
+  std::vector<std::pair<std::string, std::string>> images;
+  for (const auto& vm : look.facts.records) {
+    const vch::PodKey* key = deps_.facts.vms.KeyOf(vm->vm.value);
+    if (key == nullptr) continue;
+    auto parsed = vch::ParseImages(key->images);
+    if (!parsed.ok()) continue;
+    for (vch::PodImage& image : *parsed) images.emplace_back(std::move(image.reference), std::move(image.id));
+    break;
+  }
+  deps_.sync_spec({.object = *look.facts.object,
+                   .view = *look.pod(),
+                   .ip = look.ip,
+                   .images = std::move(images),
+                   .now = look.in.now},
                   *look.memory);
 }
 
@@ -246,6 +283,12 @@ Task<Status> VmReconciler::Act(Look& look, const podvm::Action& action) {
         deps_.facts.links.Stop(look.uid, {.grace_seconds = absl::ToInt64Seconds(action.grace), .reason = "deleted"});
       }
       co_return absl::OkStatus();
+    case Kind::kSaveLogs:
+      if (deps_.archive != nullptr) deps_.archive->Save(look.uid, *look.in.guest.state);
+      co_return absl::OkStatus();
+    case Kind::kHaltGuest:
+      deps_.facts.links.PowerOff(look.uid);
+      co_return absl::OkStatus();
     case Kind::kPowerOff: {
       if (!memory.stop_since && (look.facts.object == nullptr || look.pod()->deleting()))
         memory.stop_since = deps_.facts.clock.WallNow();
@@ -267,6 +310,7 @@ Task<Status> VmReconciler::Create(Look& look) {
   PodMemory& memory = *look.memory;
   if (look.ip.empty()) co_return absl::FailedPreconditionError("no address for the pod");
   podvm::VmSettings settings = deps_.settings();
+  const PodImages::Disks images = look.disks.value_or(PodImages::Disks{});
   const auto& range = deps_.ipam.range();
   guestapi::BootConfig boot{.pod_uid = look.uid,
                             .host_name = std::string(look.pod()->hostname()),
@@ -275,6 +319,7 @@ Task<Status> VmReconciler::Create(Look& look) {
                                        : range                   ? FormatIp(range->gateway)
                                                                  : "",
                             .dns = options_.dns,
+                            .scratch_unit = settings.scratch_bytes > 0 ? guestapi::UnitOfDisk(images.disks.size()) : -1,
                             .port = options_.tether_port,
                             .kubelet_key_hash = deps_.facts.links.key_hash(),
                             .kubelet_ca = deps_.facts.links.ca_pem()};
@@ -284,7 +329,8 @@ Task<Status> VmReconciler::Create(Look& look) {
                   .pod_name = std::string(look.pod()->name()),
                   .pod_ip = look.ip,
                   .node = options_.node_name,
-                  .spec_hash = ""};
+                  .spec_hash = "",
+                  .images = vch::EncodeImages(images.images)};
   podvm::VmIdentity identity{
       .name = look.facts.vm_name,
       .pod_key = vch::Encode(key),
@@ -292,7 +338,7 @@ Task<Status> VmReconciler::Create(Look& look) {
       .annotation = absl::StrCat("Pod ", look.pod()->ns(), "/", look.pod()->name(), " of node ", options_.node_name)};
   memory.creating = true;
   memory.create_unknown_since = look.in.now;  // until an answer says otherwise; also if this run is cancelled
-  auto created = co_await deps_.ops.Create(podvm::BuildCreateSpec(*look.pod(), identity, settings));
+  auto created = co_await deps_.ops.Create(podvm::BuildCreateSpec(*look.pod(), identity, settings, images.disks));
   if (!created.ok()) {
     Status status = created.status();
     if (!status.GetPayload(http::kMaybeSent).has_value()) {
@@ -361,6 +407,8 @@ void VmReconciler::Forget(const std::string& uid) {
   }
   deps_.ipam.Release(uid);
   deps_.facts.links.Forget(uid);
+  if (deps_.images != nullptr) deps_.images->Release(uid);
+  if (deps_.archive != nullptr && deps_.facts.pods.Get(uid) == nullptr) deps_.archive->Forget(uid);
 }
 
 void VmReconciler::Warn(Look& look, std::string reason, std::string message) {

@@ -12,8 +12,10 @@
 #include "guestlink/links.h"
 #include "kube/object.h"
 #include "node/ipam.h"
+#include "node/log_archive.h"
 #include "node/pod_events.h"
 #include "node/pod_facts.h"
+#include "node/pod_images.h"
 #include "node/pod_memory.h"
 #include "node/spec_sync.h"
 #include "node/vm_ops.h"
@@ -26,7 +28,8 @@ struct VmReconcilerOptions {
   std::string vch_id;
   std::string node_name;
   uint16_t tether_port = 10350;
-  std::string gateway;  // "": the range's
+  podvm::SysctlAllowlist sysctls;  // that pods may set
+  std::string gateway;             // "": the range's
   std::vector<std::string> dns;
   absl::Duration orphan_interval = absl::Seconds(10);
   // How long a create whose answer was lost may still take effect.
@@ -44,6 +47,8 @@ class VmReconciler {
     // SpecSync::Sync: brings the pod's GuestSpec up to date.
     std::function<void(const SpecSync::Pod&, PodMemory&)> sync_spec;
     std::function<podvm::VmSettings()> settings;
+    PodImages* images = nullptr;    // null: pod VMs have no image disks
+    LogArchive* archive = nullptr;  // null: logs end with their guests
     PodEvents events;
   };
   VmReconciler(Deps deps, VmReconcilerOptions options);
@@ -55,6 +60,7 @@ class VmReconciler {
   Status Prepare(Look& look);
   void AdmitPod(Look& look);
   void Admitted(Look& look);
+  void WantImages(Look& look);
   void Resolve(Look& look);
   Task<Status> Act(Look& look, const podvm::Action& action);
   Task<Status> Create(Look& look);

@@ -262,6 +262,9 @@ func (g *guests) received(m message) {
 		case "set":
 			g.setGuestInfo(vm, m.GuestInfo)
 		case "net":
+			if len(m.IP) == 0 && vm.Guest.IpAddress == "" {
+				return // as before
+			}
 			g.registry.Update(g.ctx, vm, guestChanges(vm, m.IP, m.Hostname))
 		case "powered_off":
 			g.registry.Update(g.ctx, vm, []types.PropertyChange{

@@ -19,7 +19,7 @@ func (l *Lab) RegistryConfig() registry.Config {
 func (l *Lab) RegistriesFile() string { return l.path("registries.json") }
 
 func registryReady(ctx context.Context, l *Lab) error {
-	return l.get(ctx, "https://"+l.ownAddress(registryPort)+"/v2/")
+	return l.get(ctx, "https://"+l.ownAddress(registryPort)+"/v2/_catalog")
 }
 
 // writeRegistries writes the configuration of registries for vch-kubelet: the lab's stands for those whose images it has, so that

@@ -54,7 +54,7 @@ func (t *tokens) issue(repositories []string) string {
 	return payload + "." + t.sign(payload)
 }
 
-// check tells whether a token is good for a repository; if not, why, in the words of RFC 6750.
+// check tells whether a token is good for a repository, or at all if repository is empty; if not, why, in the words of RFC 6750.
 func (t *tokens) check(token, repository string) string {
 	payload, mac, _ := strings.Cut(token, ".")
 	if !hmac.Equal([]byte(mac), []byte(t.sign(payload))) {
@@ -65,7 +65,7 @@ func (t *tokens) check(token, repository string) string {
 	if err != nil || json.Unmarshal(data, &c) != nil || c.Expires <= t.now().Unix() {
 		return "invalid_token"
 	}
-	if !slices.Contains(c.Repositories, repository) {
+	if repository != "" && !slices.Contains(c.Repositories, repository) {
 		return "insufficient_scope"
 	}
 	return ""
@@ -76,27 +76,30 @@ func knows(user, password string) bool {
 	return subtle.ConstantTimeCompare([]byte(user), []byte(User))&subtle.ConstantTimeCompare([]byte(password), []byte(Password)) == 1
 }
 
-// authorized answers 401 with a challenge, and returns false, unless the request may use the repository.
+// authorized answers 401 with a challenge, and returns false, unless the request may use the repository, or the registry as such
+// if name is empty. Tokens are good everywhere: some clients look once, at /v2/, what a registry wants.
 func (s *Server) authorized(w http.ResponseWriter, r *http.Request, name, kind string) bool {
-	switch kind {
-	case "":
+	if kind == "" {
 		return true
-	case "basic":
+	}
+	challenge := fmt.Sprintf(`Bearer realm="%s://%s/token",service="%s"`, scheme(r), r.Host, service)
+	if name != "" {
+		challenge += `,scope="repository:` + name + `:pull"`
+	}
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		why := s.tokens.check(token, name)
+		if why == "" {
+			return true
+		}
+		challenge += `,error="` + why + `"`
+	}
+	if kind == "basic" {
 		if user, password, ok := r.BasicAuth(); ok && knows(user, password) {
 			return true
 		}
-		w.Header().Set("WWW-Authenticate", `Basic realm="lab"`)
-	default:
-		challenge := fmt.Sprintf(`Bearer realm="%s://%s/token",service="%s",scope="repository:%s:pull"`, scheme(r), r.Host, service, name)
-		if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-			why := s.tokens.check(token, name)
-			if why == "" {
-				return true
-			}
-			challenge += `,error="` + why + `"`
-		}
-		w.Header().Set("WWW-Authenticate", challenge)
+		challenge = `Basic realm="lab"`
 	}
+	w.Header().Set("WWW-Authenticate", challenge)
 	refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required", map[string]string{"name": name})
 	return false
 }
@@ -108,8 +111,8 @@ func scheme(r *http.Request) string {
 	return "http"
 }
 
-// serveToken gives a token to anybody, but one that is good for private repositories only to who knows the password. GET
-// with Basic authentication is Docker's way, POST that of OAuth 2.
+// serveToken gives a token to anybody, but one that is good for repositories with a password only to who knows it. GET with
+// Basic authentication is Docker's way, POST that of OAuth 2.
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	var user, password string
 	var given bool
@@ -146,7 +149,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		if kind != "repository" || colon < 0 || !slices.Contains(strings.Split(rest[colon+1:], ","), "pull") {
 			continue
 		}
-		if _, b := parseName(rest[:colon]); b.auth != "private" || given {
+		if _, b := parseName(rest[:colon]); given || b.auth != "private" && b.auth != "basic" {
 			granted = append(granted, rest[:colon])
 		}
 	}

@@ -119,7 +119,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch path {
 	case "":
-		answer(w, http.StatusOK, map[string]any{})
+		if s.authorized(w, r, "", "token") {
+			answer(w, http.StatusOK, map[string]any{})
+		}
 		return
 	case "_catalog":
 		answer(w, http.StatusOK, map[string]any{"repositories": slices.Sorted(maps.Keys(s.repos))})

@@ -100,7 +100,7 @@ func (r *testRegistry) wantError(path string, header map[string]string, status i
 
 func TestManifests(t *testing.T) {
 	r := newTestRegistry(t)
-	if res, _ := r.get("/v2/"); res.StatusCode != 200 || res.Header.Get("Docker-Distribution-Api-Version") != "registry/2.0" {
+	if res, _ := r.get("/v2/"); res.StatusCode != 401 || res.Header.Get("Docker-Distribution-Api-Version") != "registry/2.0" {
 		t.Errorf("/v2/: %v", res.Header)
 	}
 	for path, want := range map[string][2]string{
@@ -264,6 +264,10 @@ func bearer(token string) map[string]string {
 func TestTokens(t *testing.T) {
 	r := newTestRegistry(t)
 	const private, public = "/v2/private/app/manifests/1.0", "/v2/token/app/manifests/1.0"
+	ping, _ := r.token("/v2/", "", "")
+	if res, _ := r.do("GET", "/v2/", bearer(ping)); res.StatusCode != 200 {
+		t.Errorf("/v2/: %d", res.StatusCode)
+	}
 	anonymous, _ := r.token(public, "", "")
 	if res, _ := r.do("GET", public, bearer(anonymous)); res.StatusCode != 200 {
 		t.Errorf("anonymous token: %d", res.StatusCode)
@@ -293,6 +297,32 @@ func TestTokens(t *testing.T) {
 	if res, _ := r.do("GET", private, bearer(good)); !strings.HasSuffix(res.Header.Get("WWW-Authenticate"), `,error="invalid_token"`) {
 		t.Errorf("challenge %v", res.Header)
 	}
+}
+
+// Clients that have found out at /v2/ that tokens are wanted try nothing else.
+func TestTokenInsteadOfPassword(t *testing.T) {
+	r := newTestRegistry(t)
+	const path = "/v2/basic/app/manifests/1.0"
+	ask := func(user string) string {
+		req, _ := http.NewRequest("GET", r.url+"/token?scope=repository:basic/app:pull", nil)
+		if user != "" {
+			req.SetBasicAuth(user, Password)
+		}
+		res, err := r.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		var answer struct{ Token string }
+		if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+			t.Fatal(err)
+		}
+		return answer.Token
+	}
+	if res, _ := r.do("GET", path, bearer(ask(User))); res.StatusCode != 200 {
+		t.Errorf("%d", res.StatusCode)
+	}
+	r.wantError(path, bearer(ask("")), 401, "UNAUTHORIZED")
 }
 
 func TestOAuth(t *testing.T) {

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "async/backoff.h"
@@ -40,9 +41,11 @@ struct Session {
   std::shared_ptr<Connection> connection;  // null while there is none
   Waiter* nap = nullptr;                   // between attempts
   Backoff backoff;
+  std::set<http::Stream*> streams;  // further connections that are open
 
   void End() {
     ended = true;
+    for (http::Stream* stream : streams) stream->Close();
     if (connection != nullptr) connection->stream->Close();
     if (nap != nullptr) nap->Wake();
   }

@@ -94,6 +94,7 @@ class FurtherStream : public http::Stream {
   Task<> ShutdownWrite() override { return stream_->ShutdownWrite(); }
   void Close() override { stream_->Close(); }
   [[nodiscard]] bool ReadableNow() const override { return stream_->ReadableNow(); }
+  [[nodiscard]] bool HungUp() const override { return stream_->HungUp(); }
   [[nodiscard]] std::string PeerKeyHash() const override { return stream_->PeerKeyHash(); }
   [[nodiscard]] PeerName Peer() const override { return stream_->Peer(); }
   [[nodiscard]] std::string alpn() const override { return stream_->alpn(); }

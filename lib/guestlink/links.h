@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "async/clock.h"
@@ -11,6 +12,9 @@
 #include "guestapi/identity.h"
 #include "guestapi/spec.h"
 #include "guestapi/state.h"
+#include "http/client.h"
+#include "http/message.h"
+#include "http/stream.h"
 #include "metrics/metrics.h"
 
 namespace vck::guestlink {
@@ -40,6 +44,20 @@ struct Options {
   int max_handshakes = 32;  // at the same time
 };
 
+// A connection after `101 Switching Protocols`.
+struct OpenedStream {
+  std::unique_ptr<http::Stream> stream;
+  std::string leftover;  // read past the response
+};
+
+// What the tether answered instead of what was asked for: the payload of the Status.
+struct TetherError {
+  int http_status = 0;
+  std::string code;  // "NotFound" …; "" if it gave none
+};
+// nullopt for errors that are not the tether's.
+std::optional<TetherError> GetTetherError(const Status& status);
+
 class Links {
  public:
   static StatusOr<std::unique_ptr<Links>> Create(Executor executor, Clock& clock, metrics::Registry& registry,
@@ -58,6 +76,15 @@ class Links {
   virtual void Stop(const std::string& pod_uid, guestapi::StopRequest request) = 0;
   // The guest of a finished pod may power off now (a stopped one does so by itself): kept and repeated, too.
   virtual void PowerOff(const std::string& pod_uid) {}
+
+  // ---- further connections to the same tether, trusted as the channel is ----
+  // `request` names an Upgrade; its Host and Connection fields are set here. The stream is the caller's, and is closed
+  // when the guest is disconnected or forgotten; it must be destroyed before the Links.
+  // NotFound: there is no such guest. Unavailable: it is not connected, or did not answer. DeadlineExceeded: not in
+  // time. The tether's own errors have a code like its HTTP status, its message, and a TetherError.
+  virtual Task<StatusOr<OpenedStream>> Open(std::string pod_uid, http::Request request);
+  // GET `target`, with a body that is read as it comes. Errors as above; the status of the response is below 400.
+  virtual Task<StatusOr<http::StreamingResponse>> Get(std::string pod_uid, std::string target);
 
   // Keyed by pod UID; one Put per snapshot or connection change.
   virtual flow::Store<std::string, LinkState>& states() = 0;

@@ -83,4 +83,8 @@ class Client {
 // stream's remote address unless the request names one. No deadline of its own.
 Task<StatusOr<Response>> Upgrade(Stream& stream, Request request, std::string* leftover);
 
+// One request on a connection that is used for nothing else. Returns when the response's header is there; the body's
+// reader owns the stream, and ends it when destroyed. Host as with Upgrade(). No deadline of its own.
+Task<StatusOr<StreamingResponse>> FetchOn(std::unique_ptr<Stream> stream, Request request);
+
 }  // namespace vck::http

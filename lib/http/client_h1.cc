@@ -301,43 +301,4 @@ void H1Pool::Close() {
 }
 
 }  // namespace internal
-
-Task<StatusOr<Response>> Upgrade(Stream& stream, Request request, std::string* leftover) {
-  using internal::MessageParser;
-  CO_RETURN_IF_ERROR(internal::CheckHead(request.method, request.target, request.headers));
-  std::string head = absl::StrCat(request.method, " ", request.target, " HTTP/1.1\r\n");
-  if (!request.headers.Get("Host")) absl::StrAppend(&head, "Host: ", stream.remote_address(), "\r\n");
-  internal::AppendFields(&head, request.headers);
-  if (!request.body.empty()) absl::StrAppend(&head, "Content-Length: ", request.body.size(), "\r\n");
-  absl::StrAppend(&head, "\r\n", request.body);
-  CO_RETURN_IF_ERROR(co_await stream.Write(head));
-
-  MessageParser parser(MessageParser::Kind::kResponse, {.body_bytes = size_t{1024} * 1024});
-  if (request.method == "HEAD") parser.ExpectNoBody();
-  std::string input;
-  while (!parser.done()) {
-    std::span<char> buffer = internal::SharedReadBuffer();
-    CO_ASSIGN_OR_RETURN(size_t n, co_await stream.ReadSome(buffer));
-    if (n == 0) {
-      CO_RETURN_IF_ERROR(parser.Eof());
-      break;
-    }
-    input.append(buffer.data(), n);
-    while (!input.empty() && !parser.done()) {
-      CO_ASSIGN_OR_RETURN(size_t used, parser.Feed(input));
-      input.erase(0, used);
-      if (used == 0) break;
-    }
-    if (parser.done() && parser.status() / 100 == 1 && parser.status() != 101) {
-      parser = MessageParser(MessageParser::Kind::kResponse, {.body_bytes = size_t{1024} * 1024});
-    }
-  }
-  *leftover = std::move(input);
-  Response response;
-  response.status = parser.status();
-  response.headers = parser.TakeHeaders();
-  response.body = parser.TakeBody();
-  co_return response;
-}
-
 }  // namespace vck::http

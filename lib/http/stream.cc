@@ -82,6 +82,11 @@ class PlainStream : public Stream {
     pollfd fd{const_cast<TcpSocket&>(socket_).native_handle(), POLLIN | POLLRDHUP, 0};
     return ::poll(&fd, 1, 0) != 0;
   }
+  [[nodiscard]] bool HungUp() const override {
+    if (closed_) return true;
+    pollfd fd{const_cast<TcpSocket&>(socket_).native_handle(), POLLRDHUP, 0};
+    return ::poll(&fd, 1, 0) != 0;
+  }
   [[nodiscard]] std::string PeerKeyHash() const override { return ""; }
   [[nodiscard]] PeerName Peer() const override { return {}; }
   [[nodiscard]] std::string alpn() const override { return ""; }
@@ -206,6 +211,7 @@ class TlsStream : public PlainStream {
   }
 
   [[nodiscard]] PeerName Peer() const override;
+  [[nodiscard]] Status VerifyClient(const CertificatePool& pool) const override;
 
   [[nodiscard]] std::string alpn() const override {
     const unsigned char* data = nullptr;
@@ -318,6 +324,26 @@ Stream::PeerName TlsStream::Peer() const {
   return out;
 }
 
+Status TlsStream::VerifyClient(const CertificatePool& pool) const {
+  X509* cert = SSL_get0_peer_certificate(ssl_.get());
+  if (cert == nullptr) return absl::NotFoundError("the client has shown no certificate");
+  std::unique_ptr<X509_STORE_CTX, Deleter<X509_STORE_CTX_free>> verification(X509_STORE_CTX_new());
+  X509_STORE* store = static_cast<const CertificatePoolImpl&>(pool).store.get();
+  // On a server the chain is without the leaf: what is left are intermediates.
+  if (verification == nullptr ||
+      X509_STORE_CTX_init(verification.get(), store, cert, SSL_get_peer_cert_chain(ssl_.get())) != 1 ||
+      X509_STORE_CTX_set_default(verification.get(), "ssl_client") != 1) {
+    return absl::InternalError(TakeOpenSslError());
+  }
+  X509_STORE_CTX_set_flags(verification.get(), X509_V_FLAG_PARTIAL_CHAIN);
+  ERR_clear_error();
+  if (X509_verify_cert(verification.get()) == 1) return absl::OkStatus();
+  ERR_clear_error();
+  return absl::UnauthenticatedError(
+      absl::StrCat("the client's certificate is not trusted: ",
+                   X509_verify_cert_error_string(X509_STORE_CTX_get_error(verification.get()))));
+}
+
 }  // namespace
 
 void TuneSocket(TcpSocket& socket, absl::Duration keepalive, absl::Duration user_timeout) {
@@ -379,4 +405,9 @@ std::span<char> SharedReadBuffer() {
 }
 
 }  // namespace internal
+
+Status Stream::VerifyClient(const CertificatePool&) const {
+  return absl::NotFoundError("the client has shown no certificate");
+}
+
 }  // namespace vck::http

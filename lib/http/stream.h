@@ -31,6 +31,12 @@ class Stream {
   // no more use.
   [[nodiscard]] virtual bool ReadableNow() const { return false; }
 
+  // True if the peer has ended its side, or the connection broke; also while there are bytes to be read before that.
+  [[nodiscard]] virtual bool HungUp() const { return false; }
+
+  // Verifies the peer's certificate as a client's, as of now. NotFound: it has shown none. Unauthenticated: not
+  // trusted.
+  [[nodiscard]] virtual Status VerifyClient(const CertificatePool& pool) const;
   // SHA-256 hex of the peer certificate's SubjectPublicKeyInfo; empty without a peer certificate.
   [[nodiscard]] virtual std::string PeerKeyHash() const = 0;
   // The peer's certificate as PEM, its common name, organizations and URI SANs.

@@ -391,6 +391,10 @@ StatusOr<std::shared_ptr<TlsContext>> TlsContext::Server(TlsServerOptions option
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
     ASSIGN_OR_RETURN(auto cas, ReadCertificates(options.client_ca_pem, "the client CA"));
     for (const X509Ptr& ca : cas) SSL_CTX_add_client_CA(ctx, ca.get());
+  }
+  if (options.defer_client_verification) {
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
+  } else if (!options.client_ca_pem.empty()) {
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (options.require_client_cert ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
                        nullptr);
   } else if (options.require_client_cert) {
@@ -398,6 +402,31 @@ StatusOr<std::shared_ptr<TlsContext>> TlsContext::Server(TlsServerOptions option
   }
   ERR_clear_error();
   return context;
+}
+
+StatusOr<std::shared_ptr<const CertificatePool>> CertificatePool::Parse(const std::string& pem) {
+  ASSIGN_OR_RETURN(auto certs, ReadCertificates(pem, "the CA"));
+  auto pool = std::make_shared<internal::CertificatePoolImpl>();
+  pool->store.reset(X509_STORE_new());
+  for (const X509Ptr& cert : certs) {
+    if (X509_STORE_add_cert(pool->store.get(), cert.get()) != 1) {
+      return absl::InvalidArgumentError(absl::StrCat("the CA cannot be used: ", TakeOpenSslError()));
+    }
+  }
+  return pool;
+}
+
+StatusOr<CertificateInfo> ReadCertificate(const std::string& pem) {
+  ASSIGN_OR_RETURN(auto certs, ReadCertificates(pem, "the certificate"));
+  auto time = [](const ASN1_TIME* text) -> StatusOr<absl::Time> {
+    std::tm fields{};
+    if (ASN1_TIME_to_tm(text, &fields) != 1) return absl::InvalidArgumentError("the certificate has no valid dates");
+    return absl::FromTM(fields, absl::UTCTimeZone());
+  };
+  CertificateInfo out;
+  ASSIGN_OR_RETURN(out.not_before, time(X509_get0_notBefore(certs[0].get())));
+  ASSIGN_OR_RETURN(out.not_after, time(X509_get0_notAfter(certs[0].get())));
+  return out;
 }
 
 StatusOr<std::string> GenerateKeyPem() {

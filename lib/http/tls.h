@@ -25,6 +25,9 @@ struct TlsServerOptions {
   std::string key_pem;
   std::string client_ca_pem;  // non-empty: a client certificate is asked for and verified against this
   bool require_client_cert = false;
+  // A client certificate is asked for and any one is accepted in the handshake: Stream::VerifyClient() tells what it is
+  // worth. client_ca_pem then only tells clients which one to show.
+  bool defer_client_verification = false;
 };
 
 // A parsed, shareable set of options (an SSL_CTX); cheap to copy.
@@ -39,10 +42,26 @@ class TlsContext {
   TlsContext() = default;
 };
 
+// CAs to verify certificates with outside of a handshake; cheap to share.
+class CertificatePool {
+ public:
+  // InvalidArgument when it is not one or more certificates in PEM.
+  static StatusOr<std::shared_ptr<const CertificatePool>> Parse(const std::string& pem);
+  virtual ~CertificatePool() = default;
+
+ protected:
+  CertificatePool() = default;
+};
+
 // ---- keys and certificates (P-256, X.509 v3) ----
 StatusOr<std::string> GenerateKeyPem();
 // Lower-case hex of SHA-256 over the DER SubjectPublicKeyInfo of a private key or certificate in PEM.
 StatusOr<std::string> PublicKeyHash(const std::string& pem);
+// Of the first certificate in `pem`.
+struct CertificateInfo {
+  absl::Time not_before, not_after;
+};
+StatusOr<CertificateInfo> ReadCertificate(const std::string& pem);
 struct CertRequest {
   std::string common_name;
   std::vector<std::string> organizations;

@@ -32,6 +32,10 @@ struct TlsContextImpl : TlsContext {
   std::string thumbprint;    // raw digest bytes; empty: by CA
 };
 
+struct CertificatePoolImpl : CertificatePool {
+  std::unique_ptr<X509_STORE, Deleter<X509_STORE_free>> store;
+};
+
 // The oldest entry of OpenSSL's error queue in words; empties the queue.
 std::string TakeOpenSslError();
 // SHA-256 hex of the DER SubjectPublicKeyInfo; "" when there is none.

@@ -130,8 +130,9 @@ class Guests {
 // A kubelet: Links of one VCH key.
 class Kubelet {
  public:
-  Kubelet(Net* net, std::string key) : net_(net) {
-    auto links = Links::Create(net->executor(), net->clock(), registry_, {.key_pem = std::move(key)});
+  Kubelet(Net* net, std::string key, absl::Duration connect_timeout = absl::Seconds(10)) : net_(net) {
+    auto links = Links::Create(net->executor(), net->clock(), registry_,
+                               {.key_pem = std::move(key), .connect_timeout = connect_timeout});
     EXPECT_TRUE(links.ok()) << links.status();
     links_ = *std::move(links);
     asio::co_spawn(net->executor(), links_->Run(),

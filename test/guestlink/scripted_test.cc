@@ -3,7 +3,7 @@
 #include "gtest/gtest.h"
 #include "guestapi/frame.h"
 #include "guestlink/net.h"
-#include "http/server.h"
+#include "guestlink/scripted_tether.h"
 
 namespace vck::guestlink {
 namespace {
@@ -11,77 +11,6 @@ namespace {
 using guestapi::GuestState;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-// Sends `script` to whoever opens the channel, keeps it open until Drop(), and notes what it gets.
-class ScriptedTether {
- public:
-  explicit ScriptedTether(Net* net) : net_(net) {
-    key_ = NewKey();
-    http::CertRequest request{.common_name = "x", .now = absl::Now()};
-    http::TlsServerOptions tls{.cert_pem = *http::SignCertificate(key_, request, "", key_), .key_pem = key_};
-    http::ServerOptions options{.address = TestAddress(200), .tls = *http::TlsContext::Server(std::move(tls))};
-    server_ = *http::Server::Listen(net->executor(), net->clock(), std::move(options),
-                                    [this](http::Exchange& exchange) { return Serve(&exchange); });
-    net->Spawn(server_->Run());
-  }
-  ~ScriptedTether() { net_->Close(); }
-
-  [[nodiscard]] Endpoint endpoint() const {
-    return {.vm = "vm-1",
-            .address = TestAddress(200),
-            .port = server_->port(),
-            .guest = {.boot_id = "b1", .key_hash = *http::PublicKeyHash(key_)}};
-  }
-  void Say(const guestapi::Frame& frame) { script_ += guestapi::EncodeFrame(frame); }
-  void SayText(const std::string& text) { script_ += text; }
-  void SayNow(const guestapi::Frame& frame) {
-    EXPECT_TRUE(net_->Run(stream_->Write(guestapi::EncodeFrame(frame))).ok());
-  }
-  void Drop() { stream_->Close(); }
-  void SetStatus(int status) { status_ = status; }
-  std::vector<guestapi::Frame>& frames() { return frames_; }
-  [[nodiscard]] int channels() const { return channels_; }
-
- private:
-  Task<Status> Serve(http::Exchange* exchange) {
-    if (status_ != 101) co_return co_await exchange->Respond({status_, {}, R"({"error":{"message":"too old"}})"});
-    std::string leftover;
-    CO_ASSIGN_OR_RETURN(auto stream, co_await exchange->Upgrade({{"Upgrade", "vch-channel/1"}}, &leftover));
-    stream_ = stream.get();
-    ++channels_;
-    CO_RETURN_IF_ERROR(co_await stream->Write(script_));
-    guestapi::FrameSplitter splitter;
-    while (true) {
-      char buffer[4096];
-      CO_ASSIGN_OR_RETURN(size_t n, co_await stream->ReadSome(buffer));
-      if (n == 0) co_return absl::OkStatus();
-      CO_RETURN_IF_ERROR(splitter.Feed({buffer, n}, [this](std::string_view line) -> Status {
-        ASSIGN_OR_RETURN(auto frame, guestapi::DecodeFrame(line));
-        frames_.push_back(std::move(frame));
-        return absl::OkStatus();
-      }));
-    }
-  }
-
-  Net* net_;
-  std::string key_;
-  std::unique_ptr<http::Server> server_;
-  std::string script_;
-  int status_ = 101;
-  int channels_ = 0;
-  http::Stream* stream_ = nullptr;
-  std::vector<guestapi::Frame> frames_;
-};
-
-guestapi::Hello HelloOf(const std::string& boot) { return {.boot_id = boot, .pod_uid = "uid-1"}; }
-GuestState StateOf(const std::string& boot, int64_t sequence, int64_t revision = 0) {
-  GuestState out;
-  out.boot_id = boot;
-  out.sequence = sequence;
-  out.spec_revision = revision;
-  out.guest_now = absl::Now() - absl::Hours(1);
-  return out;
-}
 
 class ScriptedTest : public ::testing::Test {
  protected:

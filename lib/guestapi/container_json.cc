@@ -161,6 +161,8 @@ json::Object ToJson(const ContainerSpec& container, const boost::json::storage_p
   Put(&out, "terminationMessageFromLogs", container.termination_message_from_logs);
   if (container.restart_policy) out["restartPolicy"] = kPolicies[static_cast<size_t>(*container.restart_policy)];
   Put(&out, "target", container.target);
+  Put(&out, "configError", container.config_error);
+  Put(&out, "confidential", container.confidential);
   return out;
 }
 
@@ -205,6 +207,8 @@ StatusOr<ContainerSpec> ContainerFromJson(const json::Value& value, const std::s
   in.Read("terminationMessageFromLogs", &out.termination_message_from_logs);
   if (in.Member("restartPolicy") != nullptr) in.Read("restartPolicy", &out.restart_policy.emplace(), kPolicies);
   in.Read("target", &out.target);
+  in.Read("configError", &out.config_error);
+  in.Read("confidential", &out.confidential);
   RETURN_IF_ERROR(in.status());
   return out;
 }

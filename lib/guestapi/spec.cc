@@ -18,6 +18,7 @@ using internal::kPolicies;
 
 constexpr std::string_view kVolumeKinds[] = {"emptyDir", "memory", "files", "hostPath"};
 constexpr int kMaxUnit = 15;
+constexpr int64_t kMaxUser = 0xffffffff;
 
 json::Object ToJson(const VolumeSpec& volume, const boost::json::storage_ptr& storage) {
   json::Object out(storage);
@@ -32,6 +33,7 @@ json::Object ToJson(const VolumeSpec& volume, const boost::json::storage_ptr& st
     Put(&item, "path", file.path);
     Put(&item, "content", absl::Base64Escape(file.content));
     item["mode"] = file.mode;
+    if (file.user) item["user"] = *file.user;
     files.push_back(std::move(item));
   }
   if (!files.empty()) out["files"] = std::move(files);
@@ -71,6 +73,7 @@ StatusOr<VolumeSpec> VolumeFromJson(const json::Value& value, const std::string&
     fields.Read("content", &encoded);
     if (!absl::Base64Unescape(encoded, &file.content)) fields.Fail("content", "is not base64");
     fields.Read("mode", &file.mode, 0, 07777);
+    if (fields.Member("user") != nullptr) fields.Read("user", &file.user.emplace(), 0, kMaxUser);
     in.Check(fields.status());
     out.files.push_back(std::move(file));
   }

@@ -25,12 +25,13 @@ struct Handler {
   Kind kind = Kind::kExec;
   std::vector<std::string> command;  // kExec
   std::string host;                  // kHttp, kTcp; "": the pod's IP
-  int port = 0;                      // a named port is resolved by the kubelet
+  int port = 0;                      // a named port is resolved by the kubelet; 0: there is no such port
   std::string path = "/";            // kHttp
   bool https = false;
   std::vector<std::pair<std::string, std::string>> headers;
   std::string service;  // kGrpc
   int64_t seconds = 0;  // kSleep
+  friend bool operator==(const Handler&, const Handler&) = default;
 };
 
 // core/v1 Probe; defaults are the API's.
@@ -39,6 +40,7 @@ struct Probe {
   int initial_delay = 0, timeout = 1, period = 10;  // seconds
   int success_threshold = 1, failure_threshold = 3;
   std::optional<int64_t> grace_seconds;  // terminationGracePeriodSeconds
+  friend bool operator==(const Probe&, const Probe&) = default;
 };
 
 struct Mount {
@@ -48,6 +50,7 @@ struct Mount {
   bool read_only = false;
   bool bidirectional = false;  // mountPropagation; host_to_container likewise
   bool host_to_container = false;
+  friend bool operator==(const Mount&, const Mount&) = default;
 };
 
 // A container's security context; the pod's part of it is already in here.
@@ -61,6 +64,7 @@ struct Security {
   std::vector<std::string> add_capabilities, drop_capabilities;  // "NET_ADMIN", "ALL"
   enum class Seccomp { kUnconfined, kRuntimeDefault };
   Seccomp seccomp = Seccomp::kUnconfined;
+  friend bool operator==(const Security&, const Security&) = default;
 };
 
 struct ContainerSpec {
@@ -86,12 +90,19 @@ struct ContainerSpec {
   // How an exit leads to a restart where it differs from the pod's policy (restartPolicy of a container).
   std::optional<RestartPolicy> restart_policy;
   std::string target;  // ephemeral: the container whose process namespace it shares
+  // Why it can't be started: it waits with CreateContainerConfigError until a later revision has none. What is in the
+  // other fields is not complete then.
+  std::string config_error;
+  // Environment, command or arguments hold what came from a Secret or ConfigMap: not to be written to a disk.
+  bool confidential = false;
+  friend bool operator==(const ContainerSpec&, const ContainerSpec&) = default;
 };
 
 // An image's disk in this VM: a squashfs with the image's configuration as config.json and its files in rootfs/.
 struct ImageSpec {
   std::string id;  // repo@sha256:…
   int unit = 0;    // SCSI unit
+  friend bool operator==(const ImageSpec&, const ImageSpec&) = default;
 };
 
 // A file of a volume. Its content is in memory only: never written to a disk.
@@ -99,6 +110,8 @@ struct FileSpec {
   std::string path;  // relative, without ".."
   std::string content;
   int mode = 0644;
+  std::optional<int64_t> user;  // its owner; absent: root
+  friend bool operator==(const FileSpec&, const FileSpec&) = default;
 };
 
 struct VolumeSpec {
@@ -110,6 +123,7 @@ struct VolumeSpec {
   std::string host_path;   // of the guest's own file system
   std::string host_path_type;
   std::vector<FileSpec> files;
+  friend bool operator==(const VolumeSpec&, const VolumeSpec&) = default;
 };
 
 struct GuestSpec {
@@ -123,9 +137,11 @@ struct GuestSpec {
   std::vector<ContainerSpec> containers;
   std::vector<ImageSpec> images;
   std::vector<VolumeSpec> volumes;
-  // Whole files, as the kubelet writes them for every container: "" leaves the image's.
+  // Whole files, as the kubelet writes them for every container that mounts nothing else at their paths: "" leaves the
+  // image's.
   std::string hosts_file, resolv_conf;
-  std::string host_name;  // of the UTS namespace: hostname, or the FQDN with setHostnameAsFQDN
+  std::string host_name;  // of the UTS namespace: hostname, or the FQDN with setHostnameAsFQDN; the node's with
+                          // host_network
   bool host_network = false, host_pid = false, host_ipc = false, share_processes = false;
   std::vector<std::pair<std::string, std::string>> sysctls;
   std::optional<int64_t> fs_group;
@@ -133,6 +149,7 @@ struct GuestSpec {
   // Answers to this spec's log policy: containerLogMaxSize, containerLogMaxFiles.
   int64_t log_max_bytes = int64_t{10} << 20;
   int log_max_files = 5;
+  friend bool operator==(const GuestSpec&, const GuestSpec&) = default;
 };
 
 // Stop request: run preStop, TERM, then KILL when grace is over. A later request may only shorten the grace.

@@ -116,7 +116,8 @@ RestartPolicy PodView::restart_policy() const {
 std::optional<int64_t> PodView::active_deadline_seconds() const { return IntAt(spec_, "activeDeadlineSeconds"); }
 
 std::string_view PodView::hostname() const {
-  std::string_view host = json::String(spec_, "hostname");
+  std::string_view host = json::String(spec_, "hostnameOverride");
+  if (host.empty()) host = json::String(spec_, "hostname");
   if (host.empty()) host = name();
   host = host.substr(0, 63);
   while (!host.empty() && (host.back() == '-' || host.back() == '.')) host.remove_suffix(1);

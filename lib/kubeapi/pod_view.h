@@ -77,7 +77,7 @@ class PodView {
     return json::Int(spec_, "terminationGracePeriodSeconds", 30);
   }
   [[nodiscard]] std::optional<int64_t> active_deadline_seconds() const;
-  // spec.hostname or the pod's name, cut to 63 characters as the kubelet does.
+  // spec.hostnameOverride, spec.hostname or the pod's name, cut to 63 characters as the kubelet does.
   [[nodiscard]] std::string_view hostname() const;
   [[nodiscard]] const json::Array& containers() const { return json::Items(spec_, "containers"); }
   [[nodiscard]] const json::Array& init_containers() const { return json::Items(spec_, "initContainers"); }

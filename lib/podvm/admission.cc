@@ -3,6 +3,7 @@
 #include "absl/strings/str_join.h"
 #include "kubeapi/node_match.h"
 #include "kubeapi/resources.h"
+#include "podvm/unsupported.h"
 
 namespace vck::podvm {
 namespace {
@@ -10,37 +11,36 @@ namespace {
 using kubeapi::ContainerView;
 using kubeapi::PodView;
 
-// The sysctls that a pod may set without the administrator's leave (kubelet's safe list). In a VM of its own every
-// namespaced one would be harmless, but a pod must behave here as on any node.
-constexpr std::string_view kSafeSysctls[] = {"kernel.shm_rmid_forced",
-                                             "net.ipv4.ip_local_port_range",
-                                             "net.ipv4.tcp_syncookies",
-                                             "net.ipv4.ping_group_range",
-                                             "net.ipv4.ip_unprivileged_port_start",
-                                             "net.ipv4.tcp_keepalive_time",
-                                             "net.ipv4.tcp_fin_timeout",
-                                             "net.ipv4.tcp_keepalive_intvl",
-                                             "net.ipv4.tcp_keepalive_probes",
-                                             "net.ipv4.ip_local_reserved_ports",
-                                             "net.ipv4.tcp_rmem",
-                                             "net.ipv4.tcp_wmem"};
-
-bool IsSafe(std::string_view name) {
-  for (std::string_view safe : kSafeSysctls) {
-    // Both separators are in use: net/ipv4/tcp_syncookies.
-    bool same = safe.size() == name.size();
-    for (size_t i = 0; same && i < safe.size(); ++i) same = safe[i] == name[i] || (safe[i] == '.' && name[i] == '/');
-    if (same) return true;
-  }
-  return false;
-}
-
-Verdict CheckSysctls(const PodView& pod) {
+Verdict CheckSysctls(const PodView& pod, const SysctlAllowlist* allowed) {
+  static const SysctlAllowlist kSafe;
+  if (allowed == nullptr) allowed = &kSafe;
   const json::Value* security = json::Get(pod.spec(), "securityContext");
   for (const json::Value& sysctl : json::Items(security, "sysctls")) {
-    const std::string_view name = json::String(sysctl, "name");
-    if (!IsSafe(name))
-      return Verdict::Reject("SysctlForbidden", absl::StrCat("forbidden sysctl: \"", name, "\" not allowlisted"));
+    const std::string problem =
+        allowed->Problem(json::String(sysctl, "name"), pod.host_network(), json::Bool(pod.spec(), "hostIPC"));
+    if (!problem.empty()) return Verdict::Reject("SysctlForbidden", absl::StrCat("forbidden sysctl: ", problem));
+  }
+  return {};
+}
+
+// Guests have no AppArmor.
+bool WantsAppArmor(const PodView& pod) {
+  const auto wants = [](const json::Value* security) {
+    const json::Value* profile = json::Get(security, "appArmorProfile");
+    return profile != nullptr && json::String(profile, "type") != "Unconfined";
+  };
+  bool any = wants(json::Get(pod.spec(), "securityContext"));
+  pod.ForEachContainer([&](const ContainerView& c) { any |= wants(json::Get(c.json(), "securityContext")); });
+  return any;
+}
+
+Verdict CheckSecurity(const PodView& pod) {
+  if (WantsAppArmor(pod)) {
+    return Verdict::Reject("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host");
+  }
+  if (json::String(json::Get(pod.spec(), "securityContext"), "supplementalGroupsPolicy") == "Strict") {
+    return Verdict::Reject("SupplementalGroupsPolicyNotSupported",
+                           "SupplementalGroupsPolicy=Strict is not supported in this node");
   }
   return {};
 }
@@ -92,7 +92,8 @@ Verdict Admit(const AdmissionInputs& in) {
     return Verdict::Reject("PodOSNotSupported",
                            absl::StrCat("Failed to admit pod: this node runs linux, and the pod's OS is ", os));
   }
-  if (Verdict verdict = CheckSysctls(pod); !verdict.admitted()) return verdict;
+  if (Verdict verdict = CheckSysctls(pod, in.sysctls); !verdict.admitted()) return verdict;
+  if (Verdict verdict = CheckSecurity(pod); !verdict.admitted()) return verdict;
   if (in.node != nullptr) {
     if (Verdict verdict = CheckNode(in); !verdict.admitted()) return verdict;
   }
@@ -107,7 +108,7 @@ Verdict Admit(const AdmissionInputs& in) {
       }
     }
   });
-  if (in.unsupported) in.unsupported(pod, &problems);
+  FindUnsupported(pod, &problems);
   if (problems.empty()) return {};
   return Verdict::Wait("CreateContainerConfigError", absl::StrJoin(problems, "; "));
 }

@@ -37,6 +37,10 @@ TEST(Admission, KubeletsOwnReasons) {
       {R"({"os":{"name":"windows"}})", {}, "PodOSNotSupported"},
       {R"({"securityContext":{"sysctls":[{"name":"kernel.msgmax"}]}})", {}, "SysctlForbidden"},
       {R"({"nodeSelector":{"zone":"b"}})", {}, "NodeAffinity"},
+      {R"({"containers":[{"name":"c","securityContext":{"appArmorProfile":{"type":"RuntimeDefault"}}}]})",
+       {},
+       "AppArmor"},
+      {R"({"securityContext":{"supplementalGroupsPolicy":"Strict"}})", {}, "SupplementalGroupsPolicyNotSupported"},
       {"{}", {.pods = 10}, "OutOfpods"},
       {kTwo, {.cpu_milli = 2001}, "OutOfcpu"},
       {kTwo, {.memory_bytes = (int64_t{7} << 30) + 1}, "OutOfmemory"},
@@ -53,13 +57,63 @@ TEST(Admission, KubeletsOwnReasons) {
 }
 
 TEST(Admission, TheRestWaitsWithOneMessage) {
-  Verdict verdict =
-      Judge(R"({"containers":[{"name":"c","ports":[{"containerPort":10350}]}]})", {},
-            {.unsupported = [](const kubeapi::PodView&, std::vector<std::string>* out) { out->push_back("spec.x"); }});
+  Verdict verdict = Judge(R"({"hostUsers":false,"containers":[{"name":"c","ports":[{"containerPort":10350}]}]})");
   EXPECT_EQ(verdict.kind, Verdict::Kind::kWait);
   EXPECT_EQ(verdict.reason, "CreateContainerConfigError");
   EXPECT_NE(verdict.message.find("10350"), std::string::npos);
-  EXPECT_NE(verdict.message.find("spec.x"), std::string::npos);
+  EXPECT_NE(verdict.message.find("; hostUsers: false is not supported"), std::string::npos);
+}
+
+TEST(Admission, WhatIsNotSupportedIsToldAtOnce) {
+  struct {
+    std::string_view spec, message;
+  } const kCases[] = {
+      {R"({"volumes":[{"name":"a","nfs":{}},{"name":"b","persistentVolumeClaim":{"claimName":"x"}},{"name":"c","csi":{}},{"name":"d","image":{}},
+        {"name":"unused","iscsi":{}}],
+        "containers":[{"name":"c","volumeMounts":[{"name":"a"},{"name":"b"},{"name":"c"},{"name":"d"}]}]})",
+       "volume a: nfs volumes are not supported; volume b: persistentVolumeClaim volumes are not supported; "
+       "volume c: csi volumes are not supported; volume d: image volumes are not supported"},
+      {R"({"volumes":[{"name":"a","emptyDir":{"medium":"HugePages"}},{"name":"p","projected":{"sources":[{"clusterTrustBundle":{}},{"podCertificate":{}}]}}],
+        "containers":[{"name":"c","volumeMounts":[{"name":"a"},{"name":"p"}]}]})",
+       "volume a: emptyDir of medium HugePages is not supported; volume p: clusterTrustBundle is not supported; volume "
+       "p: podCertificate is not supported"},
+      {R"({"containers":[{"name":"c","volumeDevices":[{"name":"a"}],"env":[{"name":"E","valueFrom":{"fileKeyRef":{}}}],
+        "securityContext":{"seccompProfile":{"type":"Localhost"}}}]})",
+       "container c: volumeDevices are not supported; container c: fileKeyRef of the environment variable E is not "
+       "supported; container c: seccompProfile of type Localhost is not supported"},
+      {R"({"runtimeClassName":"kata","resourceClaims":[{"name":"x"}],"containers":[{"name":"c","resources":{"limits":{"hugepages-2Mi":"4Mi"}}}]})",
+       "runtimeClassName kata is not supported: there is one runtime only; resourceClaims are not supported; "
+       "hugepages-2Mi are not supported"},
+  };
+  for (const auto& c : kCases) {
+    Verdict verdict = Judge(c.spec);
+    EXPECT_EQ(verdict.kind, Verdict::Kind::kWait);
+    EXPECT_EQ(verdict.message, c.message);
+  }
+  EXPECT_TRUE(Judge(R"({"ephemeralContainers":[{"name":"e","volumeDevices":[{"name":"a"}]}]})").admitted())
+      << "what comes later does not keep the rest from running";
+}
+
+TEST(Admission, SysctlsOfTheAdministrator) {
+  auto allowed = SysctlAllowlist::Make({"kernel.msg*", "net/core/somaxconn"});
+  ASSERT_TRUE(allowed.ok()) << allowed.status();
+  const auto judge = [&](std::string_view name, std::string_view more = "") {
+    AdmissionInputs in;
+    in.sysctls = &*allowed;
+    return Judge(absl::StrCat(R"({"securityContext":{"sysctls":[{"name":")", name, "\"}]}", more, "}"), {}, in).message;
+  };
+  EXPECT_EQ(judge("kernel.msgmax"), "");
+  EXPECT_EQ(judge("kernel/msgmax"), "");
+  EXPECT_EQ(judge("net.core.somaxconn"), "");
+  EXPECT_EQ(judge("kernel.shmall"), "forbidden sysctl: \"kernel.shmall\" not allowlisted");
+  EXPECT_EQ(judge("kernel.msgmax", R"(,"hostIPC":true)"),
+            "forbidden sysctl: \"kernel.msgmax\" not allowed with host IPC enabled");
+  EXPECT_EQ(judge("net.ipv4.tcp_syncookies", R"(,"hostNetwork":true)"),
+            "forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host Net enabled");
+  EXPECT_EQ(NormalizeSysctl("net/ipv4/conf/eno2.100/rp_filter"), "net.ipv4.conf.eno2/100.rp_filter");
+  for (const char* bad : {"", "vm.swappiness", "net.*.foo", "net.*/foo", "net.-", " kernel.msg*", "foo*"}) {
+    EXPECT_FALSE(SysctlAllowlist::Make({bad}).ok()) << bad;
+  }
 }
 
 TEST(Admission, UsageAddsUp) {

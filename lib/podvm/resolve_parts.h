@@ -1,0 +1,77 @@
+// The parts of ResolveSpec. Not for other layers.
+//
+// Errors: Unavailable means that an object is still being read; everything else says why the thing can't be resolved,
+// in the kubelet's words.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/status.h"
+#include "podvm/resolve_spec.h"
+
+namespace vck::podvm::internal {
+
+inline Status Pending() { return absl::UnavailableError("objects that the pod refers to are still being read"); }
+inline bool IsPending(const Status& status) { return absl::IsUnavailable(status); }
+
+// ---- resolve_references.cc ----
+// Names of the volumes that containers mount. Others are not looked at, as the kubelet does it.
+bool IsMounted(const kubeapi::PodView& pod, std::string_view volume);
+// An object; without content if it is missing and optional.
+StatusOr<LookupResult> ReadObject(const ResolveInputs& in, const ObjectRef& ref, bool optional);
+std::string_view KindName(ObjectRef::Kind kind);  // "configmap", "secret"
+
+// ---- resolve_fields.cc ----
+// fieldRef of a volume's file: metadata alone. Whole maps are lines of key="value", sorted.
+StatusOr<std::string> PodField(const kubeapi::PodView& pod, std::string_view path);
+// fieldRef of an environment variable.
+StatusOr<std::string> EnvField(const ResolveInputs& in, std::string_view path);
+// resourceFieldRef. `self`: the container whose environment it is; null: of a volume's file.
+StatusOr<std::string> ResourceField(const ResolveInputs& in, const json::Value& selector,
+                                    const kubeapi::ContainerView* self);
+
+// ---- resolve_env.cc ----
+class Env {
+ public:
+  using Vars = std::vector<std::pair<std::string, std::string>>;
+  // A name that comes again takes the place of the first.
+  void Set(std::string_view name, std::string value);
+  [[nodiscard]] const std::string* Find(std::string_view name) const;
+  [[nodiscard]] const Vars& vars() const { return vars_; }
+  Vars Take() { return std::move(vars_); }
+  // Something in it came from a Secret or ConfigMap.
+  bool confidential = false;
+
+ private:
+  Vars vars_;
+  absl::flat_hash_map<std::string, size_t> index_;
+};
+// envFrom, env and the Services' variables of one container.
+Status ResolveEnv(const ResolveInputs& in, const kubeapi::ContainerView& container, Env* env);
+
+// ---- resolve_probes.cc ----
+std::optional<guestapi::Probe> ResolveProbe(const kubeapi::ContainerView& container, std::string_view field);
+std::optional<guestapi::Handler> ResolveHook(const kubeapi::ContainerView& container, std::string_view field);
+
+// ---- resolve_security.cc ----
+StatusOr<guestapi::Security> ResolveSecurity(const kubeapi::PodView& pod, const kubeapi::ContainerView& container);
+// The user that owns tokens: the one that all containers run as, if there is one.
+std::optional<int64_t> CommonUser(const kubeapi::PodView& pod);
+
+// ---- resolve_container.cc ----
+// Unavailable only; what else is wrong is in `spec->config_error`.
+Status ResolveContainer(const ResolveInputs& in, const kubeapi::ContainerView& container,
+                        guestapi::ContainerSpec* spec);
+
+// ---- resolve_volumes.cc ----
+StatusOr<guestapi::VolumeSpec> ResolveVolume(const ResolveInputs& in, const json::Value& volume);
+
+// ---- resolve_network.cc ----
+// Host name, hosts and resolv.conf.
+Status ResolveNetwork(const ResolveInputs& in, guestapi::GuestSpec* spec, std::vector<ResolveResult::Event>* events);
+
+}  // namespace vck::podvm::internal

@@ -81,7 +81,11 @@ func leaks(l *lab.Lab, _ []string) error {
 		return err
 	}
 	defer done()
-	found, err := c.Leaks(l.DatastoreDir())
+	config, err := l.VCenterConfig()
+	if err != nil {
+		return err
+	}
+	found, err := c.Leaks(config)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"vch-kubelet/tools/labd/internal/lab"
+	"vch-kubelet/tools/labd/internal/qemu"
 	"vch-kubelet/tools/labd/internal/registry"
 	"vch-kubelet/tools/labd/internal/vcenter"
 )
@@ -54,8 +55,10 @@ func commands() []command {
 		{name: "vms", usage: "DIR", help: "Prints the VMs in vCenter as JSON.", run: withLab(0, vms)},
 		{name: "vm", usage: "DIR on|off|reset|shutdown|unregister|destroy NAME", help: "Does to a VM what somebody at the vSphere client would do; off and destroy as one step: tools/lab vm DIR destroy NAME --force.", run: vm},
 		{name: "leaks", usage: "DIR", help: "Prints VMs and datastore files that are there, as JSON; exit status 1 if there are any.", run: withLab(0, leaks)},
+		{name: "exec", usage: "DIR COMMAND [ARGUMENTS]", help: "Runs a command where the lab's parts live: with --guests qemu that is where pods can be reached.", run: execute},
 		{name: "keeper", run: keeper, hidden: true},
 		{name: "images", run: buildImages, hidden: true},
+		{name: "qemu", run: withLab(0, func(l *lab.Lab, _ []string) error { return qemu.Run(l.GuestsConfig()) }), hidden: true},
 		{name: "vcenter", run: withLab(0, runVCenter), hidden: true},
 		{name: "registry", run: withLab(0, func(l *lab.Lab, _ []string) error { return registry.Run(l.RegistryConfig()) }), hidden: true},
 		{name: "approver", run: withLab(0, func(l *lab.Lab, _ []string) error { return l.Approve() }), hidden: true},
@@ -130,7 +133,7 @@ func keeper(args []string) error {
 	if err != nil {
 		return err
 	}
-	return lab.Keep(n)
+	return lab.Keep(n, args[1])
 }
 
 // runVCenter is the vCenter part.

@@ -12,9 +12,12 @@ import (
 )
 
 const (
-	upUsage = "DIR [--guests simulated|none] [--task-delay create=200ms,power=100ms] [--bin BUILDDIR] [--etcd FILE] [--node NAME [-- vch-kubelet flags]]"
+	upUsage = "DIR [--guests simulated|qemu|none] [--iso FILE] [--accel auto|kvm|tcg] [--task-delay create=200ms,power=100ms] [--bin BUILDDIR] [--etcd FILE] [--node NAME [-- vch-kubelet flags]]"
 	upHelp  = `Brings up a lab in DIR and returns when everything answers.
-    --guests      simulated (guest-sim plays every VM's guest, the default) or none (VMs have power, but no life)
+    --guests      simulated (guest-sim plays every VM's guest, the default), qemu (VMs are virtual machines; needs root), or none (VMs have
+                  power, but no life)
+    --iso         with qemu: what pod VMs boot; default: what tools/bootstrap-iso builds
+    --accel       with qemu: kvm, tcg (emulation) or auto (KVM where it works); default: $VCH_ACCEL, else auto
     --task-delay  how long vCenter's tasks last: create, on, off, power (both and reset), reconfig, destroy, clone, all
     --bin         the build directory with vch-kubelet and guest-sim; default: $VCH_BIN, else build-demo or build
     --etcd        another etcd program than the lab's own; without one newer than 3.4.30 the API server has no streaming lists
@@ -42,6 +45,10 @@ func up(args []string) error {
 			i = len(args)
 		case arg == "--guests":
 			options.Guests, err = value()
+		case arg == "--iso":
+			options.ISO, err = value()
+		case arg == "--accel":
+			options.Accel, err = value()
 		case arg == "--task-delay":
 			options.TaskDelay, err = value()
 		case arg == "--bin":
@@ -64,8 +71,17 @@ func up(args []string) error {
 	if dir == "" {
 		return badUsage("name a directory for the lab")
 	}
-	if options.Guests != "simulated" && options.Guests != "none" {
-		return badUsage("--guests %q: say simulated or none", options.Guests)
+	switch options.Guests {
+	case "simulated", "none":
+		if options.ISO != "" || options.Accel != "" {
+			return badUsage("--iso and --accel are for --guests qemu")
+		}
+	case "qemu":
+		if err := virtualMachines(&options); err != nil {
+			return err
+		}
+	default:
+		return badUsage("--guests %q: say simulated, qemu or none", options.Guests)
 	}
 	if node == "" && flags != nil {
 		return badUsage("flags after \"--\" are for vch-kubelet; name its node with --node")

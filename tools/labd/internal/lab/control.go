@@ -59,7 +59,10 @@ func (l *Lab) VCenterConfig() (vcenter.Config, error) {
 		DatastoreDir: l.DatastoreDir(), ScratchDir: l.path("vcenter"),
 		ControlSocket: l.path("vcenter.sock"), TaskDelays: delays,
 	}
-	if l.Options.Guests == "simulated" {
+	if l.virtualMachines() {
+		c.Files = map[string]string{bootstrapISO: l.Options.ISO}
+	}
+	if l.Options.Guests != "none" {
 		c.GuestsSocket = l.path("guests.sock")
 	}
 	return c, err

@@ -22,6 +22,7 @@ const (
 	vcenterCluster    = "DC0_C0"
 	vcenterDatastore  = "LocalDS_0"
 	vcenterNetwork    = "DC0_DVPG0"
+	bootstrapISO      = "vch/bootstrap.iso" // on the datastore of a lab with virtual machines
 )
 
 // VCenterURL is the SDK endpoint of the lab's vCenter.
@@ -46,6 +47,9 @@ func (l *Lab) writeFiles() error {
 		return err
 	}
 	loopback := []string{"127.0.0.1", "localhost"}
+	if l.virtualMachines() {
+		loopback = append(loopback, l.Gateway())
+	}
 	for name, subject := range map[string]pki.Subject{
 		"apiserver":          {User: "kube-apiserver", Hosts: append([]string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "10.96.0.1"}, loopback...)},
 		"vcenter":            {User: "vcenter", Hosts: loopback},
@@ -159,6 +163,7 @@ func (l *Lab) writeEnv() error {
 	set("KUBECONFIG", l.path("kubeconfig"))
 	set("KUBECTL", filepath.Join(l.KubeBin, "kubectl"))
 	set("POD_CIDR", l.PodCIDR())
+	set("LAB_NAMESPACE", l.Namespace())
 	set("VCENTER_URL", l.VCenterURL())
 	set("VCENTER_USER", VCenterUser)
 	set("VCENTER_PASSWORD", password)

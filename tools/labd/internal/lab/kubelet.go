@@ -13,8 +13,7 @@ import (
 // kubeletFlags are what the lab tells a vch-kubelet, unless the user tells it something else. All that the lab knows of
 // its flags is here.
 func (l *Lab) kubeletFlags(n Node) []string {
-	flags := []string{}
-	for _, f := range [][2]string{
+	known := [][2]string{
 		{"--kubeconfig", l.NodeKubeconfig(n.Name)},
 		{"--node-name", n.Name},
 		{"--vcenter-url", l.VCenterURL()},
@@ -30,7 +29,15 @@ func (l *Lab) kubeletFlags(n Node) []string {
 		{"--vch-id", n.VCH},
 		{"--state-dir", l.path("kubelet-" + n.Name)},
 		{"--metrics-address", l.metricsAddress(n)},
-	} {
+	}
+	if l.virtualMachines() {
+		known = append(known, [][2]string{
+			{"--node-ip", l.Gateway()},
+			{"--bootstrap-iso", "[" + vcenterDatastore + "] " + bootstrapISO},
+		}...)
+	}
+	flags := []string{}
+	for _, f := range known {
 		given := slices.ContainsFunc(n.Flags, func(flag string) bool { return flag == f[0] || strings.HasPrefix(flag, f[0]+"=") })
 		if !given {
 			flags = append(flags, f[0], f[1])

@@ -111,6 +111,35 @@ func TestLabsHavePortsOfTheirOwn(t *testing.T) {
 	}
 }
 
+func TestLabsWithVirtualMachines(t *testing.T) {
+	l := testLab(t)
+	if l.Namespace() != "" || l.PodCIDR() != "127.20.0.0/16" {
+		t.Errorf("with simulated guests: namespace %q, pods in %s", l.Namespace(), l.PodCIDR())
+	}
+	l.Options = Options{Guests: "qemu", Accel: "tcg", ISO: "/x.iso"}
+	if l.Namespace() != "vch-lab-20" || l.PodCIDR() != "10.20.0.0/16" {
+		t.Errorf("namespace %q, pods in %s", l.Namespace(), l.PodCIDR())
+	}
+	all := l.gateways()
+	if len(all) != 16 || all[0] != l.Gateway()+"/20" || all[1] != "10.20.16.1/20" || all[15] != "10.20.240.1/20" {
+		t.Errorf("gateways %v", all)
+	}
+	got := l.kubeletFlags(Node{Name: "n1"})
+	for _, flag := range []string{"--bootstrap-iso", "[LocalDS_0] vch/bootstrap.iso", "--node-ip", "10.20.0.1"} {
+		if !slices.Contains(got, flag) {
+			t.Errorf("no %s in %v", flag, got)
+		}
+	}
+	if forwarded := l.forwarded(); !slices.Contains(forwarded, l.address(portAPIServer)) || slices.Contains(forwarded, l.ownAddress(keeperPort)) {
+		t.Errorf("forwarded are %v", forwarded)
+	}
+	// Their pods would have the addresses of services.
+	l.Net = serviceNet
+	if l.namespaceFree() {
+		t.Error("pods and services share addresses")
+	}
+}
+
 func TestApprovable(t *testing.T) {
 	good := func() *signingRequest {
 		r := &signingRequest{}

@@ -43,9 +43,9 @@ func Up(dir, kubeBin string, o Options, node string, nodeFlags []string, progres
 	if err := l.chooseNet(); err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{l.save, l.writeFiles, l.writeEnv} {
+	for _, step := range []func() error{l.save, l.makeNetwork, l.writeFiles, l.writeEnv} {
 		if err := step(); err != nil {
-			return nil, err
+			return nil, errors.Join(err, l.end())
 		}
 	}
 	if err := l.startAll(progress); err != nil {
@@ -66,6 +66,9 @@ func (l *Lab) checkOptions(withNode bool) error {
 	const longest = 100 // bytes of a unix socket's path, a little less than the kernel allows
 	if len(l.path("vcenter.sock")) > longest {
 		return fmt.Errorf("%s: the path is too long for the sockets in it; use a shorter one", l.Dir)
+	}
+	if err := l.checkVirtualMachines(); err != nil {
+		return err
 	}
 	if l.Options.Guests == "simulated" {
 		if _, err := l.findBinary("guest-sim"); err != nil {
@@ -141,6 +144,11 @@ func (l *Lab) Down() error {
 		return err
 	}
 	defer unlock()
+	return l.end()
+}
+
+// end ends everything and removes the directory; the lab is locked.
+func (l *Lab) end() error {
 	parts := l.parts()
 	done := make(chan struct{})
 	for _, p := range parts {
@@ -152,8 +160,9 @@ func (l *Lab) Down() error {
 	for range parts {
 		<-done
 	}
+	err := l.removeNetwork()
 	l.terminate(keeper.name, time.Second)
-	return os.RemoveAll(l.Dir)
+	return errors.Join(err, os.RemoveAll(l.Dir))
 }
 
 // Stop stops one part. vCenter stays in memory, with its inventory and guests, but nobody can reach it.

@@ -27,7 +27,7 @@ type part struct {
 // keeper holds the lab's addresses from up to down; nobody stops it alone.
 var keeper = part{
 	name: "keeper",
-	argv: func(l *Lab) ([]string, error) { return self("keeper", strconv.Itoa(l.Net)) },
+	argv: func(l *Lab) ([]string, error) { return self("keeper", strconv.Itoa(l.Net), l.Options.Guests) },
 	ready: func(ctx context.Context, l *Lab) error {
 		return dial(ctx, "tcp", fmt.Sprintf("127.%d.0.1:%d", l.Net, keeperPort))
 	},
@@ -58,7 +58,7 @@ var fixedParts = []part{
 func (l *Lab) parts() []part {
 	var all []part
 	for _, p := range fixedParts {
-		if p.name == "guests" && l.Options.Guests != "simulated" || p.name == "registry" && l.Options.Images == "" {
+		if p.name == "guests" && l.Options.Guests == "none" || p.name == "registry" && l.Options.Images == "" {
 			continue
 		}
 		all = append(all, p)
@@ -105,10 +105,14 @@ func etcdArgs(l *Lab) ([]string, error) {
 
 func apiserverArgs(l *Lab) ([]string, error) {
 	pki := func(name string) string { return l.path("pki", name) }
+	bind, advertise, endpoints := "127.0.0.1", "127.0.0.1", "none" // an EndpointSlice may not hold a loopback address
+	if l.virtualMachines() {
+		bind, advertise, endpoints = "0.0.0.0", l.Gateway(), "lease" // pods can reach it
+	}
 	return []string{filepath.Join(l.KubeBin, "kube-apiserver"),
 		"--etcd-servers=http://" + l.address(portEtcd),
-		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port=" + strconv.Itoa(l.port(portAPIServer)),
-		"--endpoint-reconciler-type=none", // an EndpointSlice may not hold a loopback address
+		"--bind-address=" + bind, "--advertise-address=" + advertise, "--secure-port=" + strconv.Itoa(l.port(portAPIServer)),
+		"--endpoint-reconciler-type=" + endpoints,
 		"--service-cluster-ip-range=10.96.0.0/16",
 		"--tls-cert-file=" + pki("apiserver.crt"), "--tls-private-key-file=" + pki("apiserver.key"),
 		"--client-ca-file=" + pki("ca.crt"),
@@ -136,7 +140,7 @@ func controllerManagerArgs(l *Lab) ([]string, error) {
 		"--leader-elect=false", "--use-service-account-credentials=true",
 		"--service-account-private-key-file=" + pki("service-account.key"), "--root-ca-file=" + pki("ca.crt"),
 		"--cluster-signing-cert-file=" + pki("ca.crt"), "--cluster-signing-key-file=" + pki("ca.key"),
-		"--allocate-node-cidrs=true", "--cluster-cidr=" + l.PodCIDR(), "--node-cidr-mask-size=20",
+		"--allocate-node-cidrs=true", "--cluster-cidr=" + l.PodCIDR(), "--node-cidr-mask-size=" + strconv.Itoa(nodeCIDRLen),
 		"--kube-api-qps=500", "--kube-api-burst=1000", "--concurrent-gc-syncs=30"}, nil
 }
 
@@ -149,6 +153,9 @@ func schedulerArgs(l *Lab) ([]string, error) {
 }
 
 func guestsArgs(l *Lab) ([]string, error) {
+	if l.virtualMachines() {
+		return self("qemu", l.Dir)
+	}
 	bin, err := l.findBinary("guest-sim")
 	return []string{bin, "--control", l.path("guests.sock")}, err
 }

@@ -33,12 +33,16 @@ func (l *Lab) spawn(part string, argv, env []string) error {
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	start := cmd.Start
+	if part != keeper.name {
+		start = func() error { return l.inside(cmd.Start) }
+	}
+	if err := start(); err != nil {
 		return err
 	}
 	go func() { _ = cmd.Wait() }() // no zombie while this command still runs
-	start, _, _ := procStat(cmd.Process.Pid)
-	if err := os.WriteFile(l.startFile(part), []byte(start+"\n"), 0o644); err != nil {
+	since, _, _ := procStat(cmd.Process.Pid)
+	if err := os.WriteFile(l.startFile(part), []byte(since+"\n"), 0o644); err != nil {
 		return err
 	}
 	return os.WriteFile(l.pidFile(part), []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o644)

@@ -14,11 +14,15 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"vch-kubelet/tools/labd/internal/netns"
 )
 
 // Options are what `up` was told.
 type Options struct {
-	Guests    string // "simulated" or "none"
+	Guests    string // "simulated", "qemu" or "none"
+	Accel     string // with qemu: auto, kvm or tcg
+	ISO       string // what virtual machines boot
 	TaskDelay string // create=200ms,power=100ms
 	Bin       string // build directory of vch-kubelet and guest-sim, or empty
 	Etcd      string // another etcd than the lab's own, or empty
@@ -81,8 +85,13 @@ func (s *State) address(n int) string { return fmt.Sprintf("127.0.0.1:%d", s.por
 // ownAddress is at the lab's own address, which no pod has.
 func (s *State) ownAddress(port int) string { return fmt.Sprintf("127.%d.0.1:%d", s.Net, port) }
 
-// PodCIDR is where the addresses of the lab's pods come from.
-func (s *State) PodCIDR() string { return fmt.Sprintf("127.%d.0.0/16", s.Net) }
+// PodCIDR is where the addresses of the lab's pods come from: those of simulated guests are this machine's own.
+func (s *State) PodCIDR() string {
+	if s.virtualMachines() {
+		return fmt.Sprintf("10.%d.0.0/16", s.Net)
+	}
+	return fmt.Sprintf("127.%d.0.0/16", s.Net)
+}
 
 // Open reads the lab in dir.
 func Open(dir string) (*Lab, error) {
@@ -124,7 +133,7 @@ func (l *Lab) lock() (func(), error) {
 // chooseNet finds a net that no other lab holds and whose ports are free, and starts the keeper that holds it.
 func (l *Lab) chooseNet() error {
 	for l.Net = firstNet; l.Net <= lastNet; l.Net++ {
-		if !free(fmt.Sprintf("127.%d.0.1:%d", l.Net, keeperPort)) || !l.portsFree() {
+		if !free(fmt.Sprintf("127.%d.0.1:%d", l.Net, keeperPort)) || !l.portsFree() || !l.namespaceFree() {
 			continue
 		}
 		if err := l.startPart(keeper); err == nil {
@@ -152,8 +161,16 @@ func free(address string) bool {
 	return true
 }
 
-// Keep is the keeper's whole life: it holds the lab's net.
-func Keep(n int) error {
+// Keep is the keeper's whole life: it holds the lab's net, and leads into its namespace, if it has one.
+func Keep(n int, guests string) error {
+	state := State{Net: n, Options: Options{Guests: guests}}
+	if namespace := state.Namespace(); namespace != "" {
+		for _, address := range state.forwarded() {
+			if err := netns.Forward(namespace, address); err != nil {
+				return err
+			}
+		}
+	}
 	s, err := net.Listen("tcp", fmt.Sprintf("127.%d.0.1:%d", n, keeperPort))
 	if err != nil {
 		return err

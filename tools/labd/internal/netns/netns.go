@@ -21,6 +21,14 @@ const dir = "/run/netns"
 // The main thread stays where it is: it tells others in which namespace the process is.
 func init() { runtime.LockOSThread() }
 
+// Check tells why there can be no namespaces, if so.
+func Check() error {
+	if os.Geteuid() != 0 {
+		return errors.New("a network namespace of its own takes root")
+	}
+	return nil
+}
+
 // Exists tells whether there is a namespace of that name.
 func Exists(name string) bool {
 	_, err := os.Lstat(filepath.Join(dir, name))
@@ -30,8 +38,8 @@ func Exists(name string) bool {
 // Create makes a namespace with loopback and a bridge that has the addresses, each with its prefix length, and forwards
 // between what is behind them.
 func Create(name, bridge string, addresses []string) error {
-	if os.Geteuid() != 0 {
-		return errors.New("a network namespace takes root")
+	if err := Check(); err != nil {
+		return err
 	}
 	if err := ip("netns", "add", name); err != nil {
 		return err

@@ -53,7 +53,8 @@ func (v *vm) command(fwCfg []string) ([]string, error) {
 		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", fdMonitor), "-mon", "chardev=monitor,mode=control",
 		"-qmp", "unix:" + escape(filepath.Join(v.dir, "qmp.sock")) + ",server=on,wait=off",
 		"-chardev", "file,id=console,append=on,path=" + escape(v.console), "-serial", "chardev:console",
-		"-device", "virtio-serial-pci", "-chardev", fmt.Sprintf("socket,id=port,fd=%d", fdPort), "-device", "virtserialport,chardev=port,name=" + PortName,
+		// Without an id the port has no events.
+		"-device", "virtio-serial-pci", "-chardev", fmt.Sprintf("socket,id=port,fd=%d", fdPort), "-device", "virtserialport,id=port,chardev=port,name=" + PortName,
 	}
 	args = append(args, fwCfg...)
 	cdroms, err := cdromArgs(h.Cdroms)

@@ -151,8 +151,9 @@ func (c *Client) Do(action, name string) error {
 	return fmt.Errorf("there is no VM %q", name)
 }
 
-// Leaks returns the VMs that are no templates and the datastore's files that belong to no template: image stores stay.
-func (c *Client) Leaks(datastoreDir string) (Found, error) {
+// Leaks returns the VMs that are no templates and the files on the configured datastore that belong to no template and were
+// not there from the start: image stores stay.
+func (c *Client) Leaks(config Config) (Found, error) {
 	found := Found{VMs: []string{}, Files: []string{}}
 	all, err := c.retrieve([]string{"name", "config.template", "config.files.vmPathName"})
 	if err != nil {
@@ -169,18 +170,26 @@ func (c *Client) Leaks(datastoreDir string) (Found, error) {
 			templates[filepath.Dir(p.Path)] = true
 		}
 	}
-	err = filepath.WalkDir(datastoreDir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || path == datastoreDir {
+	kept := map[string]bool{}
+	for name := range config.Files {
+		for ; name != "."; name = filepath.Dir(name) {
+			kept[name] = true
+		}
+	}
+	err = filepath.WalkDir(config.DatastoreDir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == config.DatastoreDir {
 			return err
 		}
-		name, err := filepath.Rel(datastoreDir, path)
+		name, err := filepath.Rel(config.DatastoreDir, path)
 		if err != nil {
 			return err
 		}
 		if entry.IsDir() && templates[name] {
 			return fs.SkipDir
 		}
-		found.Files = append(found.Files, name)
+		if !kept[name] {
+			found.Files = append(found.Files, name)
+		}
 		return nil
 	})
 	sort.Strings(found.VMs)

@@ -3,7 +3,9 @@ package vcenter
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/url"
@@ -34,8 +36,9 @@ type Config struct {
 	KeyFile       string
 	User          string
 	Password      string
-	DatastoreDir  string // files of the datastore LocalDS_0
-	ScratchDir    string // what the simulator keeps besides
+	DatastoreDir  string            // files of the datastore LocalDS_0
+	Files         map[string]string // what is on it from the start, by path; where it is copied from
+	ScratchDir    string            // what the simulator keeps besides
 	ControlSocket string
 	GuestsSocket  string // empty: no guests
 	TaskDelays    Delays
@@ -61,6 +64,11 @@ func Run(c Config) error {
 			return err
 		}
 	}
+	for name, source := range c.Files {
+		if err := copyFile(filepath.Join(c.DatastoreDir, name), source); err != nil {
+			return err
+		}
+	}
 	if err := os.Setenv("TMPDIR", c.ScratchDir); err != nil { // the simulator makes its directories there
 		return err
 	}
@@ -80,6 +88,23 @@ func Run(c Config) error {
 		go v.guests.connect(c.GuestsSocket)
 	}
 	return v.serveControl(control)
+}
+
+func copyFile(to, from string) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	target, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
 }
 
 // Server is a running vCenter.

@@ -89,5 +89,8 @@ func (vm *VirtualMachine) labDeleteOrphans(ctx *Context, dc types.ManagedObjectR
 		if body, ok := res.(*methods.DeleteVirtualDisk_TaskBody); ok && body.Res != nil {
 			ctx.Map.Get(body.Res.Returnval).(*Task).Wait()
 		}
+		if file, fault := ctx.Map.FileManager().resolve(ctx, &dc, name); fault == nil {
+			_ = os.Remove(path.Dir(file)) // if nothing else is in it
+		}
 	}
 }

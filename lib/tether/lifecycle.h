@@ -1,5 +1,6 @@
 // The life of a pod's containers as a machine without I/O: events in, actions out. Restart policy, back-off, order of
-// init containers and sidecars, deadlines and graceful stop are decided here, as the kubelet's sync loop does.
+// init containers and sidecars, probes, hooks, deadlines and graceful stop are decided here, as the kubelet's sync loop
+// does.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,24 @@
 #include "async/clock.h"
 #include "guestapi/spec.h"
 #include "guestapi/state.h"
+#include "tether/event_ring.h"
+#include "tether/journal.h"
+#include "tether/probe_worker.h"
 
 namespace vck::tether {
 
 inline constexpr std::string_view kStartError = "StartError";
+
+enum class HookKind { kPostStart, kPreStop };
+
+// What became of a probe or a hook.
+struct HandlerResult {
+  // kWarning is a success that people should hear of. kError: it could not be tried; that says nothing of the
+  // container.
+  enum class Outcome { kSuccess, kWarning, kFailure, kError };
+  Outcome outcome = Outcome::kSuccess;
+  std::string output;  // for people
+};
 
 // ---- events ----
 // A spec came. Older revisions, and specs of another pod, change nothing.
@@ -43,9 +58,20 @@ struct Exited {
   std::string message = {};  // the termination message
   int signal = 0;
 };
+// Answers to RunProbe and RunHook. Those of runs that are over change nothing.
+struct ProbeDone {
+  std::string run_id;
+  ProbeKind kind = ProbeKind::kLiveness;
+  HandlerResult result;
+};
+struct HookDone {
+  std::string run_id;
+  HookKind kind = HookKind::kPostStart;
+  HandlerResult result;
+};
 // deadline() has come.
 struct Tick {};
-using Event = std::variant<Apply, Stop, Started, StartFailed, Exited, Tick>;
+using Event = std::variant<Apply, Stop, Started, StartFailed, Exited, ProbeDone, HookDone, Tick>;
 
 // ---- actions ----
 struct StartContainer {
@@ -60,7 +86,23 @@ struct StopContainer {
 struct KillContainer {
   std::string run_id;
 };
-using Action = std::variant<StartContainer, StopContainer, KillContainer>;
+struct RunProbe {
+  std::string run_id;
+  ProbeKind kind = ProbeKind::kLiveness;
+  guestapi::Handler handler;
+  absl::Duration timeout;
+};
+struct RunHook {
+  std::string run_id;
+  HookKind kind = HookKind::kPostStart;
+  guestapi::Handler handler;
+  absl::Duration timeout;  // infinite: as long as the container runs
+};
+// The run is over: what probes and hooks of it are still under way shall end, and needs no answer.
+struct EndHandlers {
+  std::string run_id;
+};
+using Action = std::variant<StartContainer, StopContainer, KillContainer, RunProbe, RunHook, EndHandlers>;
 
 // Waits go by monotonic time, stamps by the wall clock.
 struct Stamp {
@@ -73,51 +115,80 @@ struct Stamp {
 inline constexpr absl::Duration kBackoffInitial = absl::Seconds(10);
 inline constexpr absl::Duration kBackoffMax = absl::Minutes(5);
 inline constexpr absl::Duration kBackoffForget = absl::Minutes(10);
-// What a sidecar gets at least when its turn comes after the grace has been used up (minimumGracePeriodInSeconds).
-inline constexpr absl::Duration kSidecarMinGrace = absl::Seconds(2);
+// A start that failed before anything ran is repeated so often (the kubelet's backOffPeriod), and with a new spec.
+inline constexpr absl::Duration kStartRetry = absl::Seconds(10);
+// Between the stop signal and KILL lie at least so many (minimumGracePeriodInSeconds), even if preStop has used up the
+// grace; except with a grace of 0.
+inline constexpr absl::Duration kMinGrace = absl::Seconds(2);
 
 class Lifecycle {
  public:
   // `new_id` makes the ids of runs.
   Lifecycle(std::string boot_id, std::function<std::string()> new_id);
 
+  // Before the first step: goes on where an earlier boot of the same guest ended. What was running then is lost. What
+  // may run at all by the restart policy begins anew with the init containers, as the kubelet does for a new sandbox;
+  // containers whose files or environment were not in the journal wait for the next Apply, which is accepted whatever
+  // its revision.
+  void Restore(Journal journal, Stamp now);
+
   std::vector<Action> Step(const Event& event, Stamp now);
-  // When a Tick is wanted; Never if nothing is pending.
-  [[nodiscard]] Instant deadline() const;
+  // When a Tick is wanted; Never if nothing is pending. Later than the last step.
+  [[nodiscard]] Instant deadline() const { return deadline_; }
 
   // The snapshot's sequence grows with every visible change; the first is 1.
   [[nodiscard]] guestapi::GuestState Snapshot(Stamp now) const;
   [[nodiscard]] int64_t sequence() const { return sequence_; }
+  // What shall survive a reboot; its version grows with every change.
+  [[nodiscard]] Journal ToJournal(Stamp now) const;
+  [[nodiscard]] int64_t journal_version() const { return journal_version_; }
   // Nothing runs any more and nothing will.
   [[nodiscard]] bool finished() const { return finished_; }
   [[nodiscard]] bool stopping() const { return stopping_; }
-  [[nodiscard]] const guestapi::GuestSpec* spec() const { return spec_.get(); }
+  [[nodiscard]] const std::shared_ptr<const guestapi::GuestSpec>& spec() const { return spec_; }
+  [[nodiscard]] const std::string& first_boot() const { return first_boot_; }
 
  private:
-  enum class Phase { kPending, kStarting, kRunning, kExited };
+  // kHook: its process runs, and its postStart hook, too.
+  enum class Phase { kPending, kStarting, kHook, kRunning, kExited };
+  // How a run is being ended.
+  struct End {
+    bool begun = false;
+    Instant kill_at = Instant::Never();  // the grace is over
+    bool hook = false;                   // preStop is under way
+    bool stopped = false;                // the stop signal was sent
+    Instant stopped_at;
+    bool killed = false;
+  };
   struct Container {
     guestapi::ContainerSpec spec;
     Phase phase = Phase::kPending;
-    std::string starting_id;    // of the run that is being started
+    std::string starting_id;    // of the run that is not running yet
+    absl::Time starting_at;     // when its process started
+    Instant started_mono;       // likewise
     guestapi::Termination run;  // the current or last run; its id is "" before the first
     std::optional<guestapi::Termination> last;
     int restart_count = 0;
     bool was_started = false;             // sidecars hold up what follows only until they started once
+    bool again = false;                   // to be restarted whatever the policy says
+    bool rerun = false;                   // an init container that has to run again after a reboot
     std::string error, error_text;        // of a failed start
+    Instant error_until;                  // when that is tried again
     absl::Duration backoff;               // zero: none so far
     Instant backoff_set;                  // when it last grew
-    Instant ended;                        // of the last run or failed start
+    Instant ended;                        // of the last run
     Instant retry_at = Instant::Never();  // in back-off until then
-    bool term_sent = false;
-    bool kill_sent = false;
-    Instant term_at;                     // when TERM was sent, or would have been
-    Instant kill_at = Instant::Never();  // while ending
+    ProbeWorker startup, liveness, readiness;
+    End end;
 
-    [[nodiscard]] bool alive() const { return phase == Phase::kStarting || phase == Phase::kRunning; }
-    [[nodiscard]] bool running_id(const std::string& id) const {
-      return alive() && (phase == Phase::kStarting ? starting_id : run.id) == id;
+    [[nodiscard]] bool alive() const {
+      return phase == Phase::kStarting || phase == Phase::kHook || phase == Phase::kRunning;
     }
-    [[nodiscard]] bool started() const { return phase == Phase::kRunning && !spec.startup.has_value(); }
+    [[nodiscard]] const std::string& alive_id() const { return phase == Phase::kRunning ? run.id : starting_id; }
+    [[nodiscard]] bool started() const { return phase == Phase::kRunning && (!spec.startup || startup.succeeded()); }
+    [[nodiscard]] bool ready() const { return started() && (!spec.readiness || readiness.succeeded()); }
+    [[nodiscard]] const std::optional<guestapi::Probe>& probe(ProbeKind kind) const;
+    [[nodiscard]] ProbeWorker& worker(ProbeKind kind);
   };
 
   void On(const Apply& event, Stamp now);
@@ -125,6 +196,8 @@ class Lifecycle {
   void On(const Started& event, Stamp now);
   void On(const StartFailed& event, Stamp now);
   void On(const Exited& event, Stamp now);
+  void On(const ProbeDone& event, Stamp now);
+  void On(const HookDone& event, Stamp now);
   void On(const Tick&, Stamp) {}
 
   // Looks at the whole pod and does what is due.
@@ -133,27 +206,53 @@ class Lifecycle {
   bool DriveInit(Stamp now);
   void DriveMains(Stamp now);
   void DriveEnd(Stamp now);
+  void DriveProbes(Container* container, Stamp now);
   void BeginEnd(Instant kill_at);
-  void MarkRunning(Container* container, Stamp now);
+  void MarkStarted(Container* container, Stamp now);
+  void MarkRunning(Container* container);
+  void MarkExited(Container* container, Stamp now);
+  [[nodiscard]] guestapi::RestartPolicy PolicyOf(const Container& container) const;
   // Ended, and to be left so: by the restart policy, or because the pod ends.
   [[nodiscard]] bool DoneForGood(const Container& container) const;
   // Starts a container that has not run, or has ended and may run again.
   void StartOrWait(Container* container, Stamp now);
   void Start(Container* container, Stamp now);
-  void Signal(Container* container, bool kill);
-  // TERM or KILL, whichever is due and was not sent yet. `least` is granted even if the pod's grace is used up.
-  void Terminate(Container* container, Stamp now, absl::Duration least);
+  // As the kubelet's sync loop: one container after another, each until its postStart hook has ended. An ephemeral
+  // container waits for nobody.
+  [[nodiscard]] bool Blocked(const Container& container) const;
+  // Why it can't be started with the spec that is there: CreateContainerConfigError; "" if it can.
+  [[nodiscard]] bool Withheld(const Container& container) const;
+  // lifecycle_end.cc. Begins to end a run, with an event; the grace of one that is ending may get shorter.
+  void Kill(Container* container, Instant kill_at, std::string message, Stamp now);
+  // Stop signal or KILL, whichever is due and was not sent yet. Without `turn` the stop signal waits for the grace's
+  // end.
+  void Proceed(Container* container, bool turn, Stamp now);
+  void KillByProbe(Container* container, ProbeKind kind, Stamp now);
   Container* Find(const std::string& run_id);
+  Container* FindRunning(const std::string& run_id);
+  void Tell(const std::string& container, bool warning, std::string_view reason, std::string message, Stamp now);
+  [[nodiscard]] std::string PodName() const;  // "name_namespace(uid)", as the kubelet writes it
   [[nodiscard]] guestapi::ContainerState View(const Container& container) const;
+  [[nodiscard]] guestapi::ContainerState JournalView(const Container& container) const;
+  [[nodiscard]] bool HasInit() const;
+  void WakeAt(Instant when) { deadline_ = std::min(deadline_, when); }
   void Changed() { changed_ = true; }
+  // Changed in a way that is to survive a reboot.
+  void Lasting() { changed_ = lasting_ = true; }
 
   std::string boot_id_;
+  std::string first_boot_;
   std::function<std::string()> new_id_;
   std::shared_ptr<const guestapi::GuestSpec> spec_;
+  bool restored_ = false;  // spec_ is from the journal
   std::vector<Container> containers_;
   std::vector<Action> actions_;  // of the step that is being made
+  EventRing events_;
   int64_t sequence_ = 1;
+  int64_t journal_version_ = 0;
   bool changed_ = false;
+  bool lasting_ = false;
+  Instant deadline_ = Instant::Never();
   Instant begun_;  // when the first spec came
   bool stopping_ = false;
   bool deadline_exceeded_ = false;

@@ -5,6 +5,7 @@
 
 #include "base/digest.h"
 #include "base/log.h"
+#include "tether/fake_prober.h"
 #include "tether/fake_runtime.h"
 
 namespace vck::tether {
@@ -16,12 +17,32 @@ constexpr size_t kBootIdBytes = 8;
 
 std::string Address(const guestapi::BootConfig& config) { return config.address.substr(0, config.address.find('/')); }
 
+// The scratch disk's, as far as it matters here.
+class MemoryJournal : public JournalStore {
+ public:
+  explicit MemoryJournal(std::string text) : text_(std::move(text)) {}
+  [[nodiscard]] const std::string& text() const { return text_; }
+  StatusOr<std::string> Load() override {
+    if (text_.empty()) return absl::NotFoundError("no journal");
+    return text_;
+  }
+  Task<Status> Store(std::string text) override {
+    text_ = std::move(text);
+    co_return absl::OkStatus();
+  }
+
+ private:
+  std::string text_;
+};
+
 }  // namespace
 
 struct Sim::Guest {
+  explicit Guest(std::string old_journal) : journal(std::move(old_journal)) {}
   std::string vm;
   std::map<std::string, std::string> guestinfo;
   guestapi::BootConfig config;
+  MemoryJournal journal;
   std::unique_ptr<Tether> tether;  // null before it has booted, and when there is nothing to serve
   Clock::Timer boot;
   bool up = false;            // its tether listens
@@ -85,14 +106,14 @@ void Sim::Sync() {
   });
 }
 
-void Sim::PowerOn(const std::string& vm, std::map<std::string, std::string> guestinfo) {
+void Sim::PowerOn(const std::string& vm, std::map<std::string, std::string> guestinfo, std::string journal) {
   if (off_.contains(vm)) return;
   auto [it, added] = guests_.try_emplace(vm);
   if (!added) {
     it->second->mentioned = true;
     return;
   }
-  GuestPtr guest = it->second = std::make_shared<Guest>();
+  GuestPtr guest = it->second = std::make_shared<Guest>(std::move(journal));
   guest->vm = vm;
   guest->guestinfo = std::move(guestinfo);
   if (options_.boot_delay <= absl::ZeroDuration()) return Boot(guest);
@@ -112,6 +133,8 @@ void Sim::Boot(const GuestPtr& guest) {
     options.runtime = [clock = &clock_](Runtime::Sink sink) {
       return std::make_unique<FakeRuntime>(*clock, std::move(sink));
     };
+    options.prober = MakeFakeProber;
+    options.journal = &guest->journal;
     auto tether = Tether::Create(executor_, clock_, std::move(options));
     status = tether.status();
     if (tether.ok()) guest->tether = *std::move(tether);
@@ -163,8 +186,9 @@ void Sim::Reset(const std::string& vm) {
   auto it = guests_.find(vm);
   if (it == guests_.end()) return;
   std::map<std::string, std::string> guestinfo = it->second->guestinfo;
+  std::string journal = it->second->journal.text();
   PowerOff(vm);
-  PowerOn(vm, std::move(guestinfo));
+  PowerOn(vm, std::move(guestinfo), std::move(journal));
 }
 
 void Sim::Announce(const Guest& guest) {

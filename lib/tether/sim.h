@@ -44,7 +44,8 @@ class Sim {
   struct Guest;
   using GuestPtr = std::shared_ptr<Guest>;
 
-  void PowerOn(const std::string& vm, std::map<std::string, std::string> guestinfo);
+  // `journal`: of the boot before, "" without one.
+  void PowerOn(const std::string& vm, std::map<std::string, std::string> guestinfo, std::string journal = {});
   void PowerOff(const std::string& vm);
   void Shutdown(const std::string& vm);
   void Reset(const std::string& vm);

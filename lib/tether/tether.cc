@@ -8,11 +8,13 @@
 #include "absl/strings/match.h"
 #include "async/backoff.h"
 #include "async/task_group.h"
+#include "async/timeout.h"
 #include "async/wait.h"
 #include "base/digest.h"
 #include "base/log.h"
 #include "guestapi/frame.h"
 #include "http/server.h"
+#include "tether/handlers.h"
 #include "tether/identity.h"
 #include "tether/streams.h"
 
@@ -23,6 +25,9 @@ namespace {
 constexpr int kMaxConnections = 256;
 constexpr absl::Duration kMaxBindRetry = absl::Seconds(2);
 constexpr size_t kRunIdBytes = 16;
+constexpr absl::Duration kJournalRetry = absl::Seconds(5);
+constexpr absl::Duration kJournalMaxRetry = absl::Minutes(1);
+constexpr absl::Duration kLastJournal = absl::Seconds(2);  // for the last entry, at the end
 
 std::span<char> ReadBuffer() {
   thread_local std::array<char, size_t{16} * 1024> buffer;
@@ -38,7 +43,11 @@ class TetherImpl : public Tether {
         identity_(std::move(identity)),
         announcement_{options_.boot_id, identity_.key_hash()},
         lifecycle_(options_.boot_id, [] { return RandomHex(kRunIdBytes); }),
-        runtime_(options_.runtime([this](Event event) { Step(std::move(event)); })) {}
+        runtime_(options_.runtime([this](Event event) { Step(std::move(event)); })),
+        prober_(options_.prober(clock, *runtime_, Address())),
+        handlers_(executor, *prober_, [this](Event event) { Step(std::move(event)); }) {
+    if (options_.journal != nullptr) LoadJournal();
+  }
 
   [[nodiscard]] const guestapi::GuestAnnouncement& announcement() const override { return announcement_; }
 
@@ -48,11 +57,31 @@ class TetherImpl : public Tether {
     CO_RETURN_IF_ERROR(server.status());
     server_ = *std::move(server);
     ready();
+    GoOn();
     TaskGroup group(executor_);
     group.Spawn("tether", server_->Run());
     group.Spawn("power", AwaitOff());
-    Status status = co_await group.Join();
+    if (options_.journal != nullptr) group.Spawn("journal", KeepJournal());
+    Status status;
+    bool cancelled = false;
+    try {
+      status = co_await group.Join();
+    } catch (const boost::system::system_error& e) {
+      if (!IsCancelled(e)) throw;
+      cancelled = true;
+    }
+    if (cancelled) co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    closed_ = true;
+    tick_ = {};
+    co_await handlers_.Close();
+    if (options_.journal != nullptr && journal_kept_ != lifecycle_.journal_version()) {
+      (void)co_await WithTimeout(clock_, kLastJournal, "journal", WriteJournal());
+    }
     runtime_.reset();
+    if (cancelled) {
+      co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
+      ThrowCancelled();
+    }
     co_return off_.IsSet() ? absl::OkStatus() : status;
   }
 
@@ -82,8 +111,7 @@ class TetherImpl : public Tether {
   Task<StatusOr<std::unique_ptr<http::Server>>> Listen() {
     CO_ASSIGN_OR_RETURN(auto tls, identity_.Tls());
     http::ServerOptions options;
-    const std::string& address = options_.config.address;
-    options.address = address.substr(0, address.find('/'));
+    options.address = Address();
     options.port = options_.config.port;
     options.tls = std::move(tls);
     options.max_connections = kMaxConnections;
@@ -100,6 +128,65 @@ class TetherImpl : public Tether {
       co_await clock_.Sleep(backoff.Next());
       if (off_.IsSet()) co_return server;
     }
+  }
+
+  [[nodiscard]] std::string Address() const {
+    const std::string& address = options_.config.address;
+    return address.substr(0, address.find('/'));
+  }
+
+  void LoadJournal() {
+    auto text = options_.journal->Load();
+    if (absl::IsNotFound(text.status())) return;
+    auto journal = text.ok() ? DecodeJournal(*text) : text.status();
+    if (journal.ok() && journal->spec.pod_uid != options_.config.pod_uid) {
+      journal = absl::FailedPreconditionError("it is of another pod");
+    }
+    if (!journal.ok()) {
+      Log(Severity::kError, "Journal cannot be used: the pod begins anew",
+          {{"pod", options_.config.pod_uid}, {"err", journal.status()}});
+      return;
+    }
+    Log(Severity::kInfo, "Guest was rebooted; the pod goes on",
+        {{"pod", options_.config.pod_uid}, {"boot", options_.boot_id}, {"was", journal->state.boot_id}});
+    lifecycle_.Restore(*std::move(journal), Now());
+    if (lifecycle_.first_boot() != options_.boot_id) announcement_.first_boot = lifecycle_.first_boot();
+  }
+
+  // With what the journal had.
+  void GoOn() {
+    if (lifecycle_.spec() == nullptr) return;
+    runtime_->Apply(lifecycle_.spec());
+    Step(Tick{});
+  }
+
+  Task<Status> KeepJournal() {
+    Backoff backoff({.initial = kJournalRetry, .max = kJournalMaxRetry});
+    while (true) {
+      co_await journal_changed_.Wait();
+      journal_changed_.Reset();
+      while (journal_kept_ != lifecycle_.journal_version()) {
+        Status status = co_await WriteJournal();
+        if (status.ok()) {
+          backoff.Reset();
+          continue;
+        }
+        if (backoff.failures() == 0) {
+          Log(Severity::kError, "Journal cannot be written", {{"pod", options_.config.pod_uid}, {"err", status}});
+        }
+        co_await clock_.Sleep(backoff.Next());
+      }
+    }
+  }
+
+  // What changes meanwhile is for the next time.
+  Task<Status> WriteJournal() {
+    const int64_t version = lifecycle_.journal_version();
+    if (lifecycle_.spec() != nullptr) {
+      CO_RETURN_IF_ERROR(co_await options_.journal->Store(Encode(lifecycle_.ToJournal(Now()))));
+    }
+    journal_kept_ = version;
+    co_return absl::OkStatus();
   }
 
   Task<Status> AwaitOff() {
@@ -205,20 +292,15 @@ class TetherImpl : public Tether {
   [[nodiscard]] Stamp Now() const { return {clock_.Now(), clock_.WallNow()}; }
 
   void Step(Event event) {
-    if (off_.IsSet()) return;
-    int64_t before = lifecycle_.sequence();
+    if (closed_ || off_.IsSet()) return;
+    const int64_t before = lifecycle_.sequence();
     std::vector<Action> actions = lifecycle_.Step(event, Now());
-    auto* apply = std::get_if<Apply>(&event);
-    if (apply != nullptr && apply->spec.get() == lifecycle_.spec()) runtime_->Apply(apply->spec);
+    const auto* apply = std::get_if<Apply>(&event);
+    if (apply != nullptr && apply->spec == lifecycle_.spec()) runtime_->Apply(apply->spec);
     for (Action& action : actions) {
-      if (auto* start = std::get_if<StartContainer>(&action)) {
-        runtime_->Start(start->run_id, start->attempt, start->spec);
-      } else if (auto* stop = std::get_if<StopContainer>(&action)) {
-        runtime_->Stop(stop->run_id);
-      } else {
-        runtime_->Kill(std::get<KillContainer>(action).run_id);
-      }
+      std::visit([this](auto& a) { Do(a); }, action);
     }
+    if (lifecycle_.journal_version() != journal_kept_) journal_changed_.Set();
     Instant next = lifecycle_.deadline();
     if (next != tick_at_ || !tick_.armed()) {
       tick_ = next < Instant::Never() ? clock_.Schedule(next, [this] { Step(Tick{}); }) : Clock::Timer();
@@ -229,6 +311,13 @@ class TetherImpl : public Tether {
     }
     ConsiderPowerOff();
   }
+
+  void Do(const StartContainer& start) { runtime_->Start(start.run_id, start.attempt, start.spec); }
+  void Do(const StopContainer& stop) { runtime_->Stop(stop.run_id); }
+  void Do(const KillContainer& kill) { runtime_->Kill(kill.run_id); }
+  void Do(RunProbe& probe) { handlers_.Do(std::move(probe)); }
+  void Do(RunHook& hook) { handlers_.Do(std::move(hook)); }
+  void Do(const EndHandlers& end) { handlers_.Do(end); }
 
   void ConsiderPowerOff() {
     if (!lifecycle_.finished() || !lifecycle_.stopping()) return;
@@ -274,6 +363,8 @@ class TetherImpl : public Tether {
   guestapi::GuestAnnouncement announcement_;
   Lifecycle lifecycle_;
   std::unique_ptr<Runtime> runtime_;
+  std::unique_ptr<Prober> prober_;
+  Handlers handlers_;
   std::unique_ptr<http::Server> server_;
   std::list<Channel> channels_;
   int64_t acked_ = 0;
@@ -281,6 +372,9 @@ class TetherImpl : public Tether {
   Clock::Timer tick_;
   Clock::Timer last_wait_;
   vck::Event off_;
+  bool closed_ = false;
+  int64_t journal_kept_ = 0;  // the version that was written
+  vck::Event journal_changed_;
 };
 
 }  // namespace

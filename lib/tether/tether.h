@@ -10,6 +10,8 @@
 #include "async/task.h"
 #include "base/status.h"
 #include "guestapi/identity.h"
+#include "tether/journal.h"
+#include "tether/prober.h"
 #include "tether/runtime.h"
 #include "tether/streams.h"
 
@@ -19,6 +21,9 @@ struct Options {
   guestapi::BootConfig config;
   std::string boot_id;  // new at each boot
   RuntimeFactory runtime;
+  ProberFactory prober = MakeProber;
+  // Null: a reboot of the guest begins anew. Outlives the tether. The pod goes on while it cannot be written.
+  JournalStore* journal = nullptr;
   Streams* streams = nullptr;                          // null: such requests are not found. Outlives the tether
   absl::Duration coalesce = absl::Milliseconds(10);    // changes within this make one snapshot
   absl::Duration ack_timeout = absl::Seconds(5);       // a stopped guest waits so long for its last state to arrive

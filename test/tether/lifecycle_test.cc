@@ -277,31 +277,90 @@ TEST(Lifecycle, EphemeralContainersRunOnceAndEndWithThePod) {
   EXPECT_TRUE(pod.finished());
 }
 
-TEST(Lifecycle, ProbesHoldBackReadyAndStarted) {
-  GuestSpec spec = PodSpec(kAlways, {Container("r", ""), Container("s", "")});
-  spec.containers[0].readiness.emplace();
-  spec.containers[1].startup.emplace();
-  Pod pod(spec);
-  pod.Pass(absl::Seconds(1));
-  EXPECT_EQ(pod.View(), "r=Running/started s=Running");
-}
-
 TEST(Lifecycle, AStartThatFailsIsRepeatedAndSaysWhy) {
   std::vector<std::string> ids;
   Lifecycle machine("b", [&] { return ids.emplace_back(absl::StrCat("r", ids.size())); });
   auto at = [](int s) { return Stamp{Instant{absl::Seconds(s)}, absl::FromUnixSeconds(s)}; };
   auto spec = std::make_shared<GuestSpec>(PodSpec(kNever, {Container("c", "")}));
   machine.Step(Apply{spec}, at(0));
-  EXPECT_EQ(machine.Step(StartFailed{"r0", "CreateContainerError", "no such user"}, at(0)).size(), 1) << "at once";
-  EXPECT_TRUE(machine.Step(StartFailed{"r1", "CreateContainerError", "no such user"}, at(1)).empty());
-  auto c = machine.Snapshot(at(1)).containers[0];
-  EXPECT_EQ(c.reason, "CreateContainerError");
-  EXPECT_EQ(c.message, "no such user");
+  EXPECT_TRUE(machine.Step(StartFailed{"r0", "CreateContainerError", "no such user"}, at(1)).empty());
+  auto state = machine.Snapshot(at(1));
+  EXPECT_EQ(state.containers[0].reason, "CreateContainerError");
+  EXPECT_EQ(state.containers[0].message, "no such user");
+  ASSERT_EQ(state.events.size(), 1u);
+  EXPECT_EQ(state.events[0].reason, "Failed");
+  EXPECT_EQ(state.events[0].message, "Error: no such user");
   EXPECT_EQ(machine.deadline(), at(11).mono);
-  EXPECT_EQ(machine.Step(Tick{}, at(11)).size(), 1);
-  machine.Step(Started{"r2"}, at(11));
-  EXPECT_EQ(machine.Snapshot(at(11)).containers[0].restart_count, 0) << "nothing had run before";
+  EXPECT_EQ(machine.Step(Tick{}, at(11)).size(), 1u);
+  EXPECT_EQ(machine.Snapshot(at(11)).containers[0].reason, "CreateContainerError") << "until it has started";
+  machine.Step(StartFailed{"r1", "CreateContainerError", "no such user"}, at(11));
+  // What stood in the way may be gone with a new spec.
+  auto next = std::make_shared<GuestSpec>(*spec);
+  next->revision = 2;
+  EXPECT_EQ(machine.Step(Apply{next}, at(12)).size(), 1u);
+  machine.Step(Started{"r2"}, at(12));
+  EXPECT_EQ(machine.Snapshot(at(12)).containers[0].restart_count, 0) << "nothing had run before";
   EXPECT_FALSE(machine.finished());
+}
+
+TEST(Lifecycle, AProcessThatCannotBeStartedCountsAsARun) {
+  std::vector<std::string> ids;
+  auto at = [](int s) { return Stamp{Instant{absl::Seconds(s)}, absl::FromUnixSeconds(s)}; };
+  for (RestartPolicy policy : {kNever, kAlways}) {
+    ids.clear();
+    Lifecycle machine("b", [&] { return ids.emplace_back(absl::StrCat("r", ids.size())); });
+    machine.Step(Apply{std::make_shared<GuestSpec>(PodSpec(policy, {Container("c", "")}))}, at(0));
+    auto actions = machine.Step(StartFailed{"r0", std::string(kStartError), "exec: \"x\": not found"}, at(1));
+    auto c = machine.Snapshot(at(1)).containers[0];
+    EXPECT_EQ(c.exit_code, 128);
+    EXPECT_EQ(c.reason, "StartError");
+    EXPECT_EQ(c.message, "exec: \"x\": not found");
+    EXPECT_EQ(c.started_at, absl::InfinitePast());
+    EXPECT_EQ(machine.finished(), policy == kNever);
+    if (policy == kNever) continue;
+    ASSERT_EQ(actions.size(), 1u);
+    EXPECT_EQ(std::get<StartContainer>(actions[0]).attempt, 1);
+    machine.Step(StartFailed{"r1", std::string(kStartError), "exec: \"x\": not found"}, at(1));
+    c = machine.Snapshot(at(1)).containers[0];
+    EXPECT_EQ(c.reason, "CrashLoopBackOff");
+    EXPECT_EQ(c.restart_count, 1);
+    EXPECT_EQ(c.last->reason, "StartError");
+  }
+}
+
+TEST(Lifecycle, AContainerWithoutItsConfigurationWaitsAndKeepsNoOtherFromRunning) {
+  GuestSpec spec = PodSpec(kAlways, {Init("i", "sleep 1"), Container("a", ""), Container("b", "")});
+  spec.containers[2].config_error = "secret \"s\" not found";
+  Pod pod(spec);
+  pod.Pass(absl::Seconds(60));
+  EXPECT_EQ(pod.TakeLog(), "i@0 a@1");
+  EXPECT_EQ(pod.View(), "i=Completed(0) a=Running/ready b=CreateContainerConfigError");
+  EXPECT_EQ(pod.State().containers[2].message, "secret \"s\" not found");
+  const int64_t sequence = pod.State().sequence;
+  pod.Pass(absl::Minutes(10));
+  EXPECT_EQ(pod.State().sequence, sequence);
+  spec.revision = 2;
+  spec.containers[2].config_error.clear();
+  pod.Apply(spec);
+  pod.Pass(absl::ZeroDuration());
+  EXPECT_EQ(pod.TakeLog(), "b@660");
+  EXPECT_EQ(pod.View(), "i=Completed(0) a=Running/ready b=Running/ready");
+}
+
+TEST(Lifecycle, AContainerThatLostItsConfigurationRunsUntilItEnds) {
+  GuestSpec spec = PodSpec(kAlways, {Container("a", "sleep 20; exit 1")});
+  Pod pod(spec);
+  spec.revision = 2;
+  spec.containers[0].config_error = "configmap \"c\" not found";
+  pod.Apply(spec);
+  pod.Pass(absl::Seconds(10));
+  EXPECT_EQ(pod.View(), "a=Running/ready");
+  pod.Pass(absl::Seconds(20));
+  EXPECT_EQ(pod.View(), "a=CreateContainerConfigError");
+  EXPECT_EQ(pod.State().containers[0].last->exit_code, 1);
+  pod.Stop(0);
+  EXPECT_EQ(pod.View(), "a=Error(1)");
+  EXPECT_TRUE(pod.finished());
 }
 
 TEST(Lifecycle, EventsOfRunsThatAreOverChangeNothing) {

@@ -1,0 +1,58 @@
+#include "gtest/gtest.h"
+#include "guestos/crun.h"
+#include "guestos/query.h"
+#include "guestos/stats.h"
+
+namespace vck::guestos {
+namespace {
+
+std::string Message(std::string_view text, std::string_view program) {
+  const std::string log = absl::StrCat(R"({"msg":"a warning","level":"warning","time":"x"})", "\n", R"({"msg":")", text,
+                                       R"(","level":"error","time":"x"})", "\nrubbish\n");
+  return CrunMessage(log, program).ToString(absl::StatusToStringMode::kWithNoExtraData);
+}
+
+TEST(CrunMessage, TheWordsOfKubernetes) {
+  EXPECT_EQ(Message("executable file `x` not found in $PATH: No such file or directory", "x"),
+            "INVALID_ARGUMENT: exec: \"x\": executable file not found in $PATH");
+  EXPECT_EQ(Message("executable file `/x` not found in $PATH: No such file or directory", "/x"),
+            "INVALID_ARGUMENT: exec: \"/x\": stat /x: no such file or directory");
+  EXPECT_EQ(Message("open executable: Operation not permitted", "/etc"),
+            "INVALID_ARGUMENT: exec: \"/etc\": permission denied");
+  EXPECT_EQ(Message("chdir to `/x`: Permission denied", "sh"), "INTERNAL: chdir to `/x`: Permission denied");
+  EXPECT_EQ(CrunMessage("", "sh").message(), "crun failed without a word");
+}
+
+TEST(Query, TakenApart) {
+  auto query = Query::Parse("/v1/exec?command=a%20b&command=%26%3d&tty=1&empty&container=c=d&stdin=true&err=0");
+  ASSERT_TRUE(query.ok()) << query.status();
+  EXPECT_EQ(query->path(), "/v1/exec");
+  EXPECT_EQ(query->All("command"), (std::vector<std::string>{"a b", "&="}));
+  EXPECT_TRUE(query->Flag("tty"));
+  EXPECT_TRUE(query->Flag("stdin"));
+  EXPECT_FALSE(query->Flag("err"));
+  EXPECT_FALSE(query->Flag("none"));
+  EXPECT_EQ(query->Get("container"), "c=d");
+  EXPECT_EQ(query->Get("empty"), "");
+  for (std::string_view bad : {"/%", "/%g0", "/?a=%1"}) EXPECT_FALSE(Query::Parse(bad).ok()) << bad;
+}
+
+TEST(Query, Numbers) {
+  auto query = Query::Parse("/?a=5&b=-1&c=x&d=");
+  EXPECT_EQ(**query->Number("a", 0), 5);
+  EXPECT_FALSE(query->Number("a", 6).ok());
+  EXPECT_FALSE(query->Number("b", 0).ok());
+  EXPECT_FALSE(query->Number("c", 0).ok());
+  EXPECT_FALSE(query->Number("d", 0)->has_value());
+}
+
+TEST(Stats, FlatValues) {
+  constexpr std::string_view kText = "anon 5\nanon_thp 7\nfile 9\nbroken\n";
+  EXPECT_EQ(FlatValue(kText, "anon"), 5);
+  EXPECT_EQ(FlatValue(kText, "file"), 9);
+  EXPECT_EQ(FlatValue(kText, "broken"), 0);
+  EXPECT_EQ(FlatValue("", "x"), 0);
+}
+
+}  // namespace
+}  // namespace vck::guestos

@@ -86,7 +86,7 @@ std::optional<vim::PropertyFilterSpec> CapacityFilter(const InventoryOptions& op
     spec.objectSet.push_back({.obj = options.resource_pool});
     spec.propSet.push_back(Properties(
         "ResourcePool",
-        {"runtime.cpu.maxUsage", "runtime.memory.maxUsage", "config.cpuAllocation.limit",
+        {"runtime.cpu.maxUsage", "runtime.memory.maxUsage", "runtime.memory.overallUsage", "config.cpuAllocation.limit",
          "config.cpuAllocation.reservation", "config.memoryAllocation.limit", "config.memoryAllocation.reservation"}));
   }
   for (const MoRef& datastore : options.datastores) spec.objectSet.push_back({.obj = datastore});

@@ -140,8 +140,7 @@ StatusOr<std::vector<std::string>> YamlField::Texts(std::string_view key) const 
 
 StatusOr<YamlField> ParseYaml(std::string_view text, std::string file) {
   try {
-    YAML::Node root = YAML::Load(std::string(text));
-    return YamlField(std::move(root), std::move(file), "");
+    return YamlField(YAML::Load(std::string(text)), std::move(file), "");
   } catch (const YAML::Exception& e) {
     // Its message may quote the text only up to a token; the place says more.
     return absl::InvalidArgumentError(

@@ -74,6 +74,7 @@ Task<StatusOr<std::vector<Sample>>> PerfReader::Query(std::vector<MoRef> entitie
                                                       int samples) {
   CO_RETURN_IF_ERROR(co_await LoadNames());
   std::vector<vim::PerfMetricId> metrics;
+  metrics.reserve(counters.size());
   for (const std::string& counter : counters) {
     auto id = ids_.find(counter);
     if (id == ids_.end()) co_return absl::InvalidArgumentError(absl::StrCat("no counter ", counter));

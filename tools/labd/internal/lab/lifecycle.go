@@ -280,7 +280,7 @@ func (l *Lab) Status() []PartStatus {
 	return all
 }
 
-// Usage returns what each running part has used.
+// Usage returns what each running part has used, and each virtual machine.
 func (l *Lab) Usage() map[string]Usage {
 	all := map[string]Usage{}
 	for _, p := range l.parts() {
@@ -288,6 +288,16 @@ func (l *Lab) Usage() map[string]Usage {
 			if u, err := usage(pid); err == nil {
 				all[p.name] = u
 			}
+		}
+	}
+	machines, _ := filepath.Glob(l.path("guests", "*", "pid")) // only a bad pattern is an error
+	for _, file := range machines {
+		pid, err := readInt(file)
+		if err != nil {
+			continue // it has just ended
+		}
+		if u, err := usage(pid); err == nil {
+			all["guests/"+filepath.Base(filepath.Dir(file))] = u
 		}
 	}
 	return all

@@ -171,6 +171,9 @@ func (m *machine) boot() error {
 		f.Close()
 	}
 	files = nil
+	if err := os.WriteFile(filepath.Join(m.dir, "pid"), fmt.Appendln(nil, cmd.Process.Pid), 0o644); err != nil {
+		m.logf("%v", err)
+	}
 
 	var readers sync.WaitGroup
 	readers.Go(func() { m.monitor.serve(m.event) })

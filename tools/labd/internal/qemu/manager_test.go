@@ -201,7 +201,7 @@ func TestGuestsInQemu(t *testing.T) {
 	}
 
 	// QEMU does not outlive the manager, however that ends.
-	pid := qemuPid(t, "vm-1.3")
+	pid := v.qemuPid("vm-1.3")
 	if err := manager.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -213,23 +213,17 @@ func TestGuestsInQemu(t *testing.T) {
 	}
 }
 
-// qemuPid finds the process of a machine.
-func qemuPid(t *testing.T, machine string) int {
-	t.Helper()
-	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+// qemuPid is the process of a machine.
+func (v *vcenter) qemuPid(machine string) (pid int) {
+	v.t.Helper()
+	text, err := os.ReadFile(filepath.Join(v.dir, "guests", machine, "pid"))
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &pid)
+	}
 	if err != nil {
-		t.Fatal(err)
+		v.t.Fatal(err)
 	}
-	for _, file := range all {
-		text, _ := os.ReadFile(file)
-		if strings.HasPrefix(string(text), Program) && strings.Contains(string(text), "/"+machine+"/") {
-			var pid int
-			_, _ = fmt.Sscanf(file, "/proc/%d/", &pid)
-			return pid
-		}
-	}
-	t.Fatal("there is no QEMU")
-	return 0
+	return pid
 }
 
 func alive(pid int) bool {

@@ -73,6 +73,8 @@ var edits = []edit{
 	{"http_nfc_lease.go", "leaves the VM of an import that was aborted",
 		") HttpNfcLeaseAbort(", ") labReplacedHttpNfcLeaseAbort("},
 
+	{"virtual_machine.go", "powers on a VM whose disks are gone",
+		"\t\tif c.VirtualMachine.hostInMM(c.ctx) {\n", "\t\tif fault := c.labDisksMissing(c.ctx); fault != nil {\n\t\t\treturn nil, fault\n\t\t}\n\t\tif c.VirtualMachine.hostInMM(c.ctx) {\n"},
 	{"virtual_machine.go", "powers off at once, without a guest",
 		") ShutdownGuest(", ") labReplacedShutdownGuest("},
 	{"virtual_machine.go", "does nothing to the guest",

@@ -52,6 +52,13 @@ func TestDisksAreReal(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), `parentFileNameHint="../a/a.vmdk"`) {
 		t.Errorf("the child is %q, %v", text, err)
 	}
+	must(t, w.done(b.PowerOn(w.ctx)))
+	must(t, w.done(b.PowerOff(w.ctx)))
+	hidden := filepath.Join(w.config.DatastoreDir, "a", "a-flat.vmdk")
+	must(t, os.Rename(hidden, hidden+".away"))
+	expectFault(t, w.done(b.PowerOn(w.ctx)), &types.FileNotFound{})
+	must(t, os.Rename(hidden+".away", hidden))
+
 	must(t, w.done(vm.Destroy(w.ctx)))
 	if got := w.files(); !slices.Contains(got, "a/a.vmdk") || !slices.Contains(got, "a/a-flat.vmdk") || slices.Contains(got, "a/a.vmx") {
 		t.Errorf("after its own VM, a parent has %v", got)

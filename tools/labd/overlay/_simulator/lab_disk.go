@@ -45,6 +45,24 @@ func labCannotCreate(name string, err error) types.BaseMethodFault {
 	return fault
 }
 
+// labDisksMissing is the fault of powering on a VM one of whose disks, or of their parents, is not there.
+func (vm *VirtualMachine) labDisksMissing(ctx *Context) types.BaseMethodFault {
+	for _, disk := range vm.Layout.Disk {
+		for _, name := range disk.DiskFile {
+			p, fault := parseDatastorePath(name)
+			if fault != nil {
+				return fault
+			}
+			for _, file := range vdmNames(vm.findDatastore(ctx, p.Datastore).resolve(ctx, p.Path)) {
+				if _, err := os.Stat(file); err != nil {
+					return &types.FileNotFound{FileFault: types.FileFault{File: name}}
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // labDeleteDirectory deletes the directory of a VM that was destroyed, but not the disks that other VMs use.
 func (vm *VirtualMachine) labDeleteDirectory(ctx *Context, dc types.ManagedObjectReference) {
 	m := ctx.Map.FileManager()

@@ -284,7 +284,9 @@ class TlsStream : public PlainStream {
     }
     if (reason == SSL_R_HTTP_REQUEST || reason == SSL_R_WRONG_VERSION_NUMBER) {
       ERR_clear_error();
-      return absl::UnavailableError(absl::StrCat(name, " does not speak TLS on this port"));
+      Status status = absl::UnavailableError(absl::StrCat(name, " does not speak TLS on this port"));
+      status.SetPayload(kNotTls, absl::Cord("1"));
+      return status;
     }
     return IoError(error, "TLS handshake");
   }

@@ -58,6 +58,9 @@ struct DialOptions {
   std::string proxy_url;                               // CONNECT through this HTTP(S) proxy; empty: direct
 };
 
+// Payload type URL on the status of a Dial() whose peer answered, but not with TLS; value "1".
+inline constexpr std::string_view kNotTls = "vck/http/not-tls";
+
 // Connects to host:port; `tls` null means plain TCP. Tries all addresses of a name in turn. Unavailable when nothing
 // answers, FailedPrecondition when a certificate is not trusted (the message says why and what the name was).
 Task<StatusOr<std::unique_ptr<Stream>>> Dial(Clock& clock, std::string host, uint16_t port,

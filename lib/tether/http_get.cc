@@ -96,6 +96,9 @@ Task<StatusOr<Answer>> GetOnce(Clock* clock, GetTarget target, http::Request req
   auto stream = co_await http::Dial(*clock, target.host, static_cast<uint16_t>(target.port),
                                     target.https ? std::move(tls) : nullptr,
                                     {.connect_timeout = absl::Minutes(1), .alpn = {}, .proxy_url = {}});
+  if (!stream.ok() && stream.status().GetPayload(http::kNotTls)) {
+    co_return absl::FailedPreconditionError("http: server gave HTTP response to HTTPS client");
+  }
   if (!stream.ok()) co_return absl::UnavailableError(DialError(stream.status(), target.Authority()));
   CO_ASSIGN_OR_RETURN(auto response, co_await http::FetchOn(*std::move(stream), std::move(request)));
   Answer out{.result = {.status = response.status}};
@@ -187,18 +190,20 @@ Task<StatusOr<GetResult>> HttpGet(Clock& clock, guestapi::Handler handler, GetTa
                                   std::shared_ptr<http::TlsContext> tls) {
   const std::string host = target.host;
   std::string shown = target.Url();
-  const auto error = [&shown](std::string_view what) {
-    return absl::UnavailableError(absl::StrCat("Get \"", shown, "\": ", what));
+  const auto error = [&shown](const Status& status) {
+    const bool no_tls = absl::IsFailedPrecondition(status);
+    return Status(no_tls ? absl::StatusCode::kFailedPrecondition : absl::StatusCode::kUnavailable,
+                  absl::StrCat("Get \"", shown, "\": ", status.message()));
   };
   for (int requests = 1;; ++requests) {
     auto answer = co_await GetOnce(&clock, target, Compose(handler, target, purpose), tls);
-    if (!answer.ok()) co_return error(answer.status().message());
+    if (!answer.ok()) co_return error(answer.status());
     if (!IsRedirect(answer->result.status) || answer->location.empty()) co_return std::move(answer->result);
     auto next = Redirect(target, answer->location);
     shown = answer->location;
-    if (!next.ok()) co_return error(next.status().message());
+    if (!next.ok()) co_return error(next.status());
     if (next->host != host) co_return std::move(answer->result);
-    if (requests >= kMaxRedirects) co_return error("stopped after 10 redirects");
+    if (requests >= kMaxRedirects) co_return error(absl::UnavailableError("stopped after 10 redirects"));
     target = *std::move(next);
   }
 }

@@ -34,7 +34,8 @@ struct GetResult {
   std::string body;  // the first 10 KiB
 };
 // Follows redirects on the same host, at most ten; another one's is the result itself. `purpose` is "probe" or
-// "lifecycle", for the User-Agent. The error's message is the one that people see. No deadline of its own.
+// "lifecycle", for the User-Agent. The error's message is the one that people see; FailedPrecondition: the server
+// answered https without TLS. No deadline of its own.
 Task<StatusOr<GetResult>> HttpGet(Clock& clock, guestapi::Handler handler, GetTarget target, std::string purpose,
                                   std::shared_ptr<http::TlsContext> tls);
 

@@ -96,6 +96,18 @@ Task<StatusOr<std::vector<Named>>> List(Session& session, MoRef folder, std::vec
   co_return out;
 }
 
+// Names from below the root folder down to the object, joined by '/'.
+Task<StatusOr<std::string>> PathOf(Session& session, MoRef object) {
+  std::string path;
+  while (object != session.content().rootFolder) {
+    CO_ASSIGN_OR_RETURN(ObjectChange found, co_await Properties(session, object, {"name", "parent"}));
+    path = path.empty() ? Text(found, "name") : absl::StrCat(Text(found, "name"), "/", path);
+    object = Ref(found, "parent");
+    if (object.empty()) break;
+  }
+  co_return path;
+}
+
 Task<StatusOr<Named>> Choose(Session& session, MoRef folder, std::vector<std::string> types, std::string wanted,
                              std::string flag, std::string what) {
   CO_ASSIGN_OR_RETURN(auto all, co_await List(session, folder, std::move(types)));
@@ -196,6 +208,7 @@ Task<StatusOr<Placement>> FindPlacement(Session& session, VCenterOptions options
   CO_ASSIGN_OR_RETURN(Named dc, co_await Choose(session, session.content().rootFolder, {"Datacenter"},
                                                 options.datacenter, "--datacenter", "datacenter"));
   out.datacenter = dc.ref;
+  CO_ASSIGN_OR_RETURN(out.datacenter_path, co_await PathOf(session, dc.ref));
   CO_ASSIGN_OR_RETURN(
       auto folders,
       co_await Properties(session, dc.ref, {"hostFolder", "vmFolder", "datastoreFolder", "networkFolder"}));

@@ -1,0 +1,102 @@
+#include "node/images.h"
+
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "http/tls.h"
+
+namespace vck::node {
+namespace {
+
+image::ImageServiceOptions ServiceOptions(const ImageOptions& o, std::string work_dir) {
+  return {.work_dir = std::move(work_dir),
+          .parallel_pulls = o.parallel_pulls,
+          .gc_high = o.gc_high,
+          .gc_low = o.gc_low,
+          .gc_min_age = o.gc_min_age,
+          .gc_max_age = o.gc_max_age};
+}
+
+// Hosts take uploads themselves, with a certificate that the lease names by its thumbprint.
+vsphere::ClientFactory HostClients(Executor executor, Clock& clock) {
+  return [executor, &clock](http::Url origin, std::string thumbprint) -> StatusOr<std::shared_ptr<http::Client>> {
+    ASSIGN_OR_RETURN(auto tls, http::TlsContext::Client({.thumbprint = std::move(thumbprint)}));
+    return http::Client::Create(executor, clock, {.origin = std::move(origin), .tls = std::move(tls), .http2 = false});
+  };
+}
+
+}  // namespace
+
+StatusOr<oci::RegistryConfig> ReadRegistries(const std::string& file) {
+  if (file.empty()) return oci::RegistryConfig();
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return absl::NotFoundError(absl::StrCat("cannot read ", file));
+  std::stringstream text;
+  text << in.rdbuf();
+  auto config = oci::ParseRegistryConfig(text.str());
+  if (!config.ok()) return Annotate(config.status(), file);
+  return config;
+}
+
+Images::Images(Deps deps, const ImageOptions& options, oci::RegistryConfig registries, std::string work_dir)
+    : deps_(std::move(deps)),
+      registry_(deps_.executor, deps_.clock, deps_.pool, {.config = std::move(registries)}),
+      store_(deps_.clock, deps_.calls, deps_.placement, deps_.vch_id, HostClients(deps_.executor, deps_.clock)),
+      service_(deps_.executor, deps_.clock, deps_.registry, registry_, store_,
+               {.changed = deps_.changed,
+                .event = deps_.event,
+                .node_event = deps_.node_event,
+                .in_use = [this] { return InUse(); }},
+               ServiceOptions(options, std::move(work_dir))),
+      pods_({.want = [this](const image::ImageRequest& request) { return service_.Want(request); },
+             .release = [this](const std::string& uid) { service_.Release(uid); },
+             .keyring = [this](const kubeapi::PodView& pod) { return KeyringOf(pod); }}) {}
+
+Task<Status> Images::Run() {
+  bool cancelled = false;
+  Status status;
+  try {
+    status = co_await service_.Run();
+  } catch (const boost::system::system_error& e) {
+    if (!IsCancelled(e)) throw;
+    cancelled = true;
+  }
+  co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+  co_await registry_.Close();
+  co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
+  if (cancelled) ThrowCancelled();
+  co_return status;
+}
+
+std::shared_ptr<const oci::Keyring> Images::KeyringOf(const kubeapi::PodView& pod) {
+  const PullSecrets secrets = deps_.pull_secrets(pod);
+  if (secrets.found.empty()) return nullptr;
+  auto keyring = std::make_shared<oci::Keyring>();
+  for (const PullSecret& secret : secrets.found) {
+    Status added = keyring->AddSecret(secret.type, secret.data);
+    if (!added.ok()) {
+      LogV(1, "A pull secret is of no use",
+           {{"pod", absl::StrCat(pod.ns(), "/", pod.name())}, {"secret", secret.name}, {"err", added}});
+    }
+  }
+  return keyring;
+}
+
+std::optional<absl::flat_hash_set<std::string>> Images::InUse() const {
+  if (!deps_.calls.inventory().fresh()) return std::nullopt;
+  absl::flat_hash_set<std::string> ids;
+  for (const std::string& uid : deps_.vms.PodUids()) {
+    for (const auto& vm : deps_.vms.Find(uid)) {
+      const vch::PodKey* key = deps_.vms.KeyOf(vm->vm.value);
+      if (key == nullptr) continue;
+      auto images = vch::ParseImages(key->images);
+      if (!images.ok()) return std::nullopt;  // what can't be read may be anything
+      for (vch::PodImage& image : *images) ids.insert(std::move(image.id));
+    }
+  }
+  return ids;
+}
+
+}  // namespace vck::node

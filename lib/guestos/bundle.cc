@@ -94,6 +94,10 @@ Bundles::Bundles(BundleOptions options)
       capabilities_(OurCapabilities()),
       memory_bytes_(MemoryBytes()) {}
 
+Bundles::~Bundles() {
+  if (!shared_memory_.empty()) ::umount2(shared_memory_.c_str(), MNT_DETACH);
+}
+
 void Bundles::CleanUp() {
   std::error_code ec;
   for (const auto& entry : fs::directory_iterator(options_.scratch_directory + "/containers", ec)) {
@@ -132,16 +136,13 @@ Status Bundles::SetSysctls(const GuestSpec& pod) {
 
 StatusOr<std::string> Bundles::SharedMemory(const GuestSpec& pod) {
   if (pod.host_ipc && fs::is_directory("/dev/shm")) return "/dev/shm";
+  if (!shared_memory_.empty()) return shared_memory_;
   const std::string path = options_.state_directory + "/shm";
-  struct stat self{}, parent{};
   RETURN_IF_ERROR(MakeDirs(path));
-  if (::stat(path.c_str(), &self) != 0 || ::stat(options_.state_directory.c_str(), &parent) != 0) {
-    return FileError(errno, "stat", path);
-  }
-  if (self.st_dev == parent.st_dev &&
-      ::mount("shm", path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777,size=65536k") != 0) {
+  if (::mount("shm", path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777,size=65536k") != 0) {
     return FileError(errno, "mount", path);
   }
+  shared_memory_ = path;
   return path;
 }
 

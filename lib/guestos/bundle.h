@@ -48,6 +48,9 @@ struct BundleFailure {
 class Bundles {
  public:
   explicit Bundles(BundleOptions options);
+  Bundles(const Bundles&) = delete;
+  Bundles& operator=(const Bundles&) = delete;
+  ~Bundles();  // unmounts what it mounted
 
   // Removes what an earlier run of the guest left behind.
   void CleanUp();
@@ -75,6 +78,7 @@ class Bundles {
   std::vector<std::pair<std::string, std::string>> sysctls_set_;
   std::vector<std::string> capabilities_;  // ours
   int64_t memory_bytes_ = 0;
+  std::string shared_memory_;  // mounted there; "": not yet
 };
 
 }  // namespace vck::guestos

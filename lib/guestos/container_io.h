@@ -60,7 +60,7 @@ class ContainerIo : private OutputConsumer {
   bool stdin_once_;
   bool exited_ = false;
   bool log_failed_ = false;
-  LogLines out_lines_{LogStream::kStdout}, err_lines_{LogStream::kStderr};
+  LogLines out_lines_{guestapi::LogStream::kStdout}, err_lines_{guestapi::LogStream::kStderr};
   Turns logging_, input_;
   std::list<std::shared_ptr<Attached>> attached_;
   Event ended_;

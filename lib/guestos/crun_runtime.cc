@@ -163,9 +163,11 @@ Task<> CrunRuntime::ApplyVolumes() {
   if (!std::exchange(clean_, true)) {
     auto clean = [this] {
       bundles_.CleanUp();
-      return true;
+      return MakeDirs(options_.state_directory + "/crun", 0700);
     };
-    (void)co_await Offload(pool_, std::move(clean));
+    if (Status status = co_await Offload(pool_, std::move(clean)); !status.ok()) {
+      Log(Severity::kError, "The container runtime has no place", {{"err", status}});
+    }
   }
   auto apply = [this, spec = spec_, now = clock_.WallNow()] { return bundles_.Apply(*spec, now); };
   Status status = co_await Offload(pool_, std::move(apply));

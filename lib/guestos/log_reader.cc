@@ -75,7 +75,7 @@ std::string ReadTail(const std::string& log, int64_t lines, size_t max_bytes) {
   std::string out;
   auto at = FindTail(log, lines);
   if (!at.ok()) return out;
-  LogFilter filter({});
+  guestapi::CriLogFilter filter({});
   while (true) {
     auto piece = OpenPiece(log, at->piece);
     if (!piece.ok()) break;
@@ -100,7 +100,7 @@ Task<Status> ReadLog(asio::thread_pool* pool, std::string log, std::shared_ptr<L
     auto find = [log, lines = *options.tail_lines] { return FindTail(log, lines); };
     CO_ASSIGN_OR_RETURN(at, co_await Offload(*pool, std::move(find)));
   }
-  LogFilter filter(options.query);
+  guestapi::CriLogFilter filter(options.query);
   Piece piece;
   bool sealed = false;  // there is a next one: nothing more comes to this
   while (true) {

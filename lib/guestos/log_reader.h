@@ -12,13 +12,13 @@
 
 #include "async/task.h"
 #include "base/status.h"
-#include "guestos/log_format.h"
+#include "guestapi/cri_log.h"
 #include "guestos/log_writer.h"
 
 namespace vck::guestos {
 
 struct LogReadOptions {
-  LogQuery query;
+  guestapi::CriLogOptions query;
   std::optional<int64_t> tail_lines;  // entries at the end
   bool follow = false;                // until the log is finished
   bool raw = false;                   // the files' bytes as they are; `query` does not count

@@ -76,9 +76,9 @@ StatusOr<LogReadOptions> ParseLogOptions(const Query& query) {
   out.follow = query.Flag("follow");
   const std::string_view stream = query.Get("stream");
   if (stream == "Stdout") {
-    out.query.stream = LogStream::kStdout;
+    out.query.stream = guestapi::LogStream::kStdout;
   } else if (stream == "Stderr") {
-    out.query.stream = LogStream::kStderr;
+    out.query.stream = guestapi::LogStream::kStderr;
   } else if (!stream.empty() && stream != "All") {
     return absl::InvalidArgumentError(absl::StrCat("stream=", stream, ": not Stdout, Stderr or All"));
   }

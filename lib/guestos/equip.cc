@@ -1,0 +1,32 @@
+#include "guestos/equip.h"
+
+#include "absl/time/time.h"
+#include "guestos/crun_runtime.h"
+#include "guestos/disks.h"
+#include "guestos/streams.h"
+
+namespace vck::guestos {
+namespace {
+
+constexpr absl::Duration kDiskWait = absl::Seconds(30);
+
+struct Equipment {
+  asio::thread_pool pool{2};
+  CrunRuntime runtime;
+  GuestStreams streams{&runtime};
+
+  explicit Equipment(const GuestParts& parts)
+      : runtime(parts.executor, parts.clock, parts.reaper, pool,
+                {.device_of = [](int unit) { return AwaitDisk(unit, kDiskWait); }}) {}
+};
+
+}  // namespace
+
+Status EquipWithCrun(GuestParts parts, tether::Options* options) {
+  auto* equipment = new Equipment(parts);  // the guest ends with the machine
+  options->runtime = equipment->runtime.Factory();
+  options->streams = &equipment->streams;
+  return absl::OkStatus();
+}
+
+}  // namespace vck::guestos

@@ -58,8 +58,9 @@ struct ImageEvent {
 };
 
 struct ImageServiceOptions {
-  std::string work_dir;  // for layers and file systems while they are made; emptied at start. Needs some three times
-                         // the size of the largest compressed image for each pull that runs
+  // For layers and file systems while they are made; emptied at start. Needs twice the compressed size of each image
+  // that is being pulled.
+  std::string work_dir;
   int parallel_pulls = 3;
   int parallel_layers = 3;  // of one image
   absl::Duration backoff_initial = absl::Seconds(10);
@@ -71,8 +72,6 @@ struct ImageServiceOptions {
   absl::Duration gc_min_age = absl::Minutes(2);
   absl::Duration gc_max_age;  // unused for longer: removed; zero: never
   absl::Duration gc_interval = absl::Minutes(5);
-  // Programs.
-  std::string sqfstar = "sqfstar";
 };
 
 struct ImageCallbacks {

@@ -109,7 +109,7 @@ class WebSocket {
   // Sends a close frame, once.
   Task<Status> Close(uint16_t code, std::string_view reason);
 
-  [[nodiscard]] Stream& stream() { return *stream_; }
+  [[nodiscard]] Stream& stream() const { return *stream_; }
   // Bytes that were written and read: what moves is alive.
   [[nodiscard]] uint64_t moved() const { return queue_.written() + received_; }
 

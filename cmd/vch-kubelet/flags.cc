@@ -136,6 +136,22 @@ void AddFlags(Flags& f, node::Options& o) {
   f.Add("--guest-unreachable-after", o.pod.unreachable_after, "after that long without a channel a pod is not Ready");
   f.Add("--orphan-interval", o.pod.orphan_interval, "time between the two sightings that make a VM an orphan");
 
+  f.Group("Kubelet API");
+  f.Add("--address", o.api.address, "address that the kubelet API listens on");
+  f.Add("--port", o.api.port, "its port; 0: no kubelet API");
+  f.Add("--tls-cert-file", o.api.cert_file, "serving certificate, read again when it changes; else by request");
+  f.Add("--tls-private-key-file", o.api.key_file, "its key");
+  f.Switch("--rotate-server-certificates", o.api.rotate_certificates,
+           "without files: request a certificate (kubernetes.io/kubelet-serving), and renew it");
+  f.Add("--client-ca-file", o.api.client_ca_file, "CA of client certificates, the API server's above all");
+  f.Switch("--authentication-token-webhook", o.api.token_webhook, "ask the API server about bearer tokens");
+  f.Add("--authentication-token-webhook-cache-ttl", o.api.token_ttl, "how long its answers are remembered");
+  f.Add("--authorization-webhook-cache-authorized-ttl", o.api.authorized_ttl,
+        "how long it is remembered that somebody may do something");
+  f.Add("--authorization-webhook-cache-unauthorized-ttl", o.api.unauthorized_ttl, "and that somebody may not");
+  f.Add("--streaming-connection-idle-timeout", o.api.streaming_idle,
+        "exec, attach and port-forward are ended after so long without a byte");
+
   f.Group("Reconcilers");
   f.Add("--vm-workers", o.reconcilers.vm_workers, "pods whose VMs are worked on at the same time");
   f.Add("--status-workers", o.reconcilers.status_workers, "pods whose status is written at the same time");

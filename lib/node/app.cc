@@ -21,6 +21,7 @@
 #include "kubeapi/quantity.h"
 #include "node/host.h"
 #include "node/ipam.h"
+#include "node/kubelet_api.h"
 #include "node/node_controller.h"
 #include "node/references.h"
 #include "node/spec_sync.h"
@@ -136,6 +137,7 @@ struct App::Impl {
   std::unique_ptr<vsphere::Session> session;
   std::unique_ptr<guestlink::Links> links;
   std::unique_ptr<http::Server> status_server;
+  std::unique_ptr<KubeletApi> api;
 
   ObjectStore pods, nodes;
   std::unique_ptr<kube::StoreSink> pod_sink, node_sink;
@@ -188,7 +190,7 @@ Status App::Impl::Make() {
   NodeIdentity identity{.name = options.kube.node_name,
                         .vch_id = options.pod.vch_id,
                         .internal_ip = host_ip,
-                        .kubelet_port = 0,
+                        .kubelet_port = static_cast<uint16_t>(options.api.port),
                         .boot_id = FirstLine("/proc/sys/kernel/random/boot_id"),
                         .machine_id = FirstLine("/etc/machine-id")};
   ASSIGN_OR_RETURN(identity.labels, ParseLabels(options.kube.node_labels));
@@ -252,6 +254,16 @@ Status App::Impl::Make() {
   if (!options.pod.address_range.empty()) {
     ASSIGN_OR_RETURN(AddressRange range, ParseRange(options.pod.address_range));
     ipam.SetRange(range);
+  }
+  if (options.api.port != 0) {
+    ASSIGN_OR_RETURN(api, KubeletApi::Create({.executor = executor,
+                                              .clock = clock,
+                                              .pool = pool,
+                                              .client = *client,
+                                              .links = *links,
+                                              .pods = pods,
+                                              .archive = {}},
+                                             options.api, options.kube.node_name, host_ip, options.pod.state_dir));
   }
   RegisterMetrics();
   if (!options.metrics_address.empty()) {
@@ -369,6 +381,7 @@ Task<Status> App::Impl::Lead() {
   group.Spawn("events", recorder->Run());
   group.Spawn("references", references->Run());
   group.Spawn("links", links->Run());
+  if (api) group.Spawn("kubelet API", api->Run());
   group.Spawn("vsphere session", session->Run());
   group.Spawn("vsphere", RunVSphere());
   co_return co_await group.Join();

@@ -101,6 +101,20 @@ void CheckPods(const PodOptions& p, Checker& c) {
   c.Positive(p.orphan_interval, "--orphan-interval");
 }
 
+void CheckApi(const KubeletApiOptions& a, Checker& c) {
+  c.Check(ParseIp(a.address).has_value(), "--address", "expected an IPv4 address, such as 0.0.0.0 for all");
+  c.Check(a.port >= 0 && a.port <= 65535, "--port", "expected 1 to 65535, or 0 for no kubelet API");
+  c.Check(a.cert_file.empty() == a.key_file.empty(), "--tls-cert-file, --tls-private-key-file",
+          "both are needed, or none");
+  c.File(a.cert_file, "--tls-cert-file");
+  c.File(a.key_file, "--tls-private-key-file");
+  c.File(a.client_ca_file, "--client-ca-file");
+  c.Positive(a.token_ttl, "--authentication-token-webhook-cache-ttl");
+  c.Positive(a.authorized_ttl, "--authorization-webhook-cache-authorized-ttl");
+  c.Positive(a.unauthorized_ttl, "--authorization-webhook-cache-unauthorized-ttl");
+  c.Positive(a.streaming_idle, "--streaming-connection-idle-timeout");
+}
+
 }  // namespace
 
 StatusOr<std::map<std::string, std::string>> ParseLabels(std::string_view text) {
@@ -133,6 +147,7 @@ Status Validate(const Options& o) {
   c.Check(o.kube.lease_duration >= absl::Seconds(4), "--node-lease-duration", "expected at least 4s");
   CheckVCenter(o.vcenter, c);
   CheckPods(o.pod, c);
+  CheckApi(o.api, c);
   c.Check(o.reconcilers.vm_workers >= 1, "--vm-workers", "expected at least 1");
   c.Check(o.reconcilers.status_workers >= 1, "--status-workers", "expected at least 1");
   c.Positive(o.reconcilers.retry_initial, "--retry-initial");

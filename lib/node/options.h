@@ -67,6 +67,20 @@ struct PodOptions {
   absl::Duration orphan_interval = absl::Seconds(10);  // between the two sightings that make a VM an orphan
 };
 
+// The port that the API server and metrics clients talk to; names and defaults are the kubelet's.
+struct KubeletApiOptions {
+  std::string address = "0.0.0.0";
+  int port = 10250;                 // 0: no kubelet API
+  std::string cert_file, key_file;  // "": by CertificateSigningRequest, self-signed until it is approved
+  bool rotate_certificates = true;  // without files: ask for a certificate, and for the next before it expires
+  std::string client_ca_file;       // "": no client certificates
+  bool token_webhook = true;        // TokenReview for bearer tokens
+  absl::Duration token_ttl = absl::Minutes(2);
+  absl::Duration authorized_ttl = absl::Minutes(5);
+  absl::Duration unauthorized_ttl = absl::Seconds(30);
+  absl::Duration streaming_idle = absl::Hours(4);
+};
+
 struct ReconcilerOptions {
   int vm_workers = 128;
   int status_workers = 32;
@@ -82,6 +96,7 @@ struct Options {
   VCenterOptions vcenter;
   PodOptions pod;
   ReconcilerOptions reconcilers;
+  KubeletApiOptions api;
   std::string metrics_address = "127.0.0.1:10255";  // "": none
 };
 

@@ -94,6 +94,12 @@ bool Merger::NewRun(const guestapi::ContainerState& g) {
   if (status_.container_id.empty()) {
     const RunId counted = ParseRunId(status_.last ? std::string_view(status_.last->container_id) : std::string_view());
     if (counted.boot == s_.boot && !s_.boot.empty()) {
+      if (g.id == counted.id && g.phase != guestapi::ContainerState::Phase::kRunning) {
+        // The guest knows how the run ended that was given up; as its loss was counted, it passes for the next one.
+        status_.container_id = FormatRunId(s_.boot, counted.n + 1, g.id);
+        status_.last.reset();
+        return true;
+      }
       if (g.restart_count <= counted.n) return false;  // it was counted as lost
       status_.restart_count += g.restart_count - counted.n - 1;
     } else {

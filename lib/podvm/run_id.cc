@@ -37,10 +37,10 @@ RunId ParseRunId(std::string_view container_id) {
 }
 
 std::string CurrentBoot(std::string_view guest_key, const GuestFacts& guest) {
-  if (guest.known() && guest.connected) return BootPrefix(guest.state->boot_id);
+  if (guest.known() && guest.connected) return BootPrefix(guest.state->history());
   auto announced = guestapi::DecodeAnnouncement(guest_key);
-  if (announced.ok()) return BootPrefix(announced->boot_id);
-  return guest.known() ? BootPrefix(guest.state->boot_id) : std::string();
+  if (announced.ok()) return BootPrefix(announced->history());
+  return guest.known() ? BootPrefix(guest.state->history()) : std::string();
 }
 
 bool Rebooted(const kubeapi::PodView& pod, std::string_view guest_key, const GuestFacts& guest) {

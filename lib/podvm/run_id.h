@@ -22,10 +22,11 @@ struct RunId {
 std::string FormatRunId(std::string_view boot_prefix, int64_t n, std::string_view id);  // with "vch://"
 RunId ParseRunId(std::string_view container_id);
 
-// The prefix of the boot that runs now: the connected guest's, else the announced one; "" if unknown. An announcement
-// is never older than the last state of a guest that is not connected any more.
+// The prefix of the first boot of the history that the guest goes on with (GuestState::first_boot): the connected
+// guest's, else the announced one; "" if unknown. An announcement is never older than the last state of a guest that is
+// not connected any more. A guest that has kept its journal tells by itself what became of the runs of earlier boots.
 std::string CurrentBoot(std::string_view guest_key, const GuestFacts& guest);
-// The API has a run of another boot than the current one, and none of the current one.
+// The API has a run of another history than the current one, and none of the current one.
 bool Rebooted(const kubeapi::PodView& pod, std::string_view guest_key, const GuestFacts& guest);
 
 }  // namespace vck::podvm

@@ -52,7 +52,7 @@ void Computer::ReadFacts() {
   if (in_.guest.known()) {
     const guestapi::GuestState& state = *in_.guest.state;
     const bool this_pod = state.pod_uid.empty() || state.pod_uid == pod_.uid();
-    if (this_pod && BootPrefix(state.boot_id) == situation_.boot) guest_ = &state;
+    if (this_pod && BootPrefix(state.history()) == situation_.boot) guest_ = &state;
   }
   // Absence and power state count only as seen in a whole inventory; a VM that can't be reached is not off.
   const bool incomplete = std::any_of(in_.vm.vms.begin(), in_.vm.vms.end(),

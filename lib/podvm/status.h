@@ -3,8 +3,9 @@
 // It remembers nothing. What must survive a restart of the kubelet (restart counts, last states, first start times) is
 // read back from the pod's own status in the API, and runs are told apart by containerID:
 //     vch://<boot>-<n>-<id>
-// boot: the first 12 letters and digits of the guest's boot id; n: the guest's restart count of that run; id: the
-// guest's. restartCount in the API = base + n, where base is
+// boot: the first 12 letters and digits of the id of the boot in which the guest began to count (its own, or that of an
+// earlier boot whose journal it has found); n: the guest's restart count of that run; id: the guest's. restartCount in
+// the API = base + n, where base is
 //     restartCount - n'      if the API's run (n') is of the same boot,
 //     restartCount + 1       if it is of another boot: that run is lost and this one replaces it,
 //     restartCount           if the API has no containerID: nothing has run, or the loss was counted already.

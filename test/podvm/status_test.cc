@@ -95,6 +95,94 @@ TEST(Status, RestartCountsGoOnAcrossBoots) {
   EXPECT_EQ(w.Restarts(), 5);
 }
 
+TEST(Status, AGuestThatKeptItsJournalGoesOnCounting) {
+  World w;
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Running("c", "r1");
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 1);
+  const std::string before(json::String(w.ContainerStatus("c"), "containerID"));
+  w.Unlink();
+  w.RebootWithJournal("boot2");  // by HA
+  EXPECT_EQ(w.Write(), "") << "until the guest says what became of it";
+  w.Linked();
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 1);
+  EXPECT_EQ(json::Int(w.State("c", "terminated"), "exitCode"), 137);
+  EXPECT_EQ(json::String(w.ContainerStatus("c"), "containerID"), before);
+  w.Running("c", "x0");
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 2);
+  EXPECT_EQ(json::Int(w.LastState("c"), "exitCode"), 137);
+  EXPECT_EQ(json::String(w.ContainerStatus("c"), "containerID"), "vch://boot1-2-x0");
+  EXPECT_EQ(w.Write(), "");
+  // A kubelet that has forgotten everything sees nothing lost.
+  w.ForgetAll();
+  EXPECT_FALSE(w.Compute().lost_containers);
+  EXPECT_EQ(w.Write(), "");
+  w.RebootWithJournal("boot3");
+  w.Running("c", "y0");
+  w.Running("c", "y1");
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 4);
+  // The scratch disk is gone: the guest begins anew, the API goes on.
+  w.Reboot("boot4");
+  w.Running("c", "z0");
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 5);
+  EXPECT_EQ(json::String(w.ContainerStatus("c"), "containerID"), "vch://boot4-0-z0");
+}
+
+TEST(Status, ALossThatWasSeenFromOutsideIsCountedOnceWithAJournal) {
+  World w;
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Write();
+  w.VmOff();
+  EXPECT_TRUE(w.Compute().lost_containers);
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 1);
+  w.RebootWithJournal("boot2");
+  w.VmOn();
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 1);
+  w.Linked();
+  w.Write();
+  w.Waiting("c");  // for its secrets
+  w.Container("c").message = "waiting for the kubelet";
+  w.Container("c").last = guestapi::Termination{.id = "r0", .reason = "Error", .exit_code = 137};
+  w.Write();
+  EXPECT_EQ(json::String(w.State("c", "waiting"), "message"), "waiting for the kubelet");
+  EXPECT_EQ(w.Restarts(), 1);
+  w.Running("c", "x0");
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 1);
+  EXPECT_EQ(w.Write(), "");
+  w.Running("c", "x1");
+  w.Write();
+  EXPECT_EQ(w.Restarts(), 2);
+}
+
+TEST(Status, AnEndThatTheKubeletHadMissedIsBelieved) {
+  World w(R"({"restartPolicy":"OnFailure","containers":[{"name":"c","image":"img"}]})");
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Write();
+  w.VmOff();  // just after it had ended by itself
+  w.Write();
+  EXPECT_EQ(json::Int(w.LastState("c"), "exitCode"), 137);
+  w.Exited("c", 0);
+  w.RebootWithJournal("boot2");
+  w.VmOn();
+  w.guest.finished = true;
+  w.Linked();
+  w.Write();
+  EXPECT_EQ(w.phase(), "Succeeded");
+  EXPECT_EQ(json::Int(w.State("c", "terminated"), "exitCode"), 0);
+  EXPECT_EQ(json::String(w.State("c", "terminated"), "reason"), "Completed");
+}
+
 TEST(Status, PoweredOffByHandAndOnAgain) {
   World w;
   w.VmOn();

@@ -80,16 +80,32 @@ struct World {
     Unlink();
   }
   [[nodiscard]] std::string Announcement() const {
-    return guestapi::Encode(guestapi::GuestAnnouncement{.boot_id = guest.boot_id, .key_hash = std::string(64, 'a')});
+    return guestapi::Encode(guestapi::GuestAnnouncement{
+        .boot_id = guest.boot_id, .key_hash = std::string(64, 'a'), .first_boot = guest.first_boot});
   }
   // ---- the guest ----
   void Linked() { known = true, connected = true, silent = absl::ZeroDuration(), ++guest.sequence; }
   void Unlink(absl::Duration since = absl::ZeroDuration()) { connected = false, silent = since; }
   void Reboot(std::string boot) {
     guest.boot_id = std::move(boot);
+    guest.first_boot.clear();
     guest.sequence = 0;
     guest.containers.clear();
     guest.finished = guest.stopping = false;
+    if (has_vm) record.guest_key = Announcement();
+  }
+  // With its journal: counts go on, and what ran is known to be lost.
+  void RebootWithJournal(std::string boot) {
+    guest.first_boot = guest.history();
+    guest.boot_id = std::move(boot);
+    guest.sequence = 0;
+    for (auto& c : guest.containers) {
+      if (c.phase != guestapi::ContainerState::Phase::kRunning) continue;
+      c.phase = guestapi::ContainerState::Phase::kTerminated;
+      c.reason = "ContainerStatusUnknown";
+      c.exit_code = 137;
+      c.started = c.ready = false;
+    }
     if (has_vm) record.guest_key = Announcement();
   }
   guestapi::ContainerState& Container(std::string_view name) {

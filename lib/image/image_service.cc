@@ -110,13 +110,16 @@ struct ImageService::Impl : std::enable_shared_from_this<ImageService::Impl> {
         store(s),
         callbacks(std::move(cb)),
         options(std::move(o)),
-        pool(2),
-        puller(e, c, pool, r, s, {.work_dir = options.work_dir, .parallel_layers = options.parallel_layers}),
+        own_pool(options.pool == nullptr ? std::make_unique<asio::thread_pool>(2) : nullptr),
+        puller(e, c, options.pool == nullptr ? *own_pool : *options.pool, r, s,
+               {.work_dir = options.work_dir, .parallel_layers = options.parallel_layers}),
         slots(options.parallel_pulls),
         images_gauge(m.gauge("vch_kubelet_images", "Images in the store.")),
         pulls_gauge(m.gauge("vch_kubelet_image_pulls_running", "Pulls that run.")),
         bytes_counter(m.counter("vch_kubelet_image_downloaded_bytes_total", "Bytes of layers from registries.")) {}
-  ~Impl() { pool.join(); }
+  ~Impl() {
+    if (own_pool) own_pool->join();
+  }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
@@ -163,7 +166,7 @@ struct ImageService::Impl : std::enable_shared_from_this<ImageService::Impl> {
   ImageStore& store;
   ImageCallbacks callbacks;
   ImageServiceOptions options;
-  asio::thread_pool pool;
+  std::unique_ptr<asio::thread_pool> own_pool;
   ImagePuller puller;
   Limiter slots;
   Limiter resolves{kParallelResolves};

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include <boost/asio/thread_pool.hpp>
+
 #include "absl/container/flat_hash_set.h"
 #include "absl/time/time.h"
 #include "async/clock.h"
@@ -72,6 +74,8 @@ struct ImageServiceOptions {
   absl::Duration gc_min_age = absl::Minutes(2);
   absl::Duration gc_max_age;  // unused for longer: removed; zero: never
   absl::Duration gc_interval = absl::Minutes(5);
+  // What merges and reads images, at low priority; must outlive the service. Null: two threads of its own.
+  boost::asio::thread_pool* pool = nullptr;
 };
 
 struct ImageCallbacks {

@@ -1,8 +1,15 @@
 // What a reboot of the guest leaves of a pod.
 #include "tether/journal.h"
 
+#include <filesystem>
+#include <string>
+
+#include <unistd.h>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "support/pool_loop.h"
+#include "tether/journal_file.h"
 #include "tether/pod.h"
 
 namespace vck::tether {
@@ -222,6 +229,39 @@ TEST(Reboot, BeforeTheFirstStartNothingIsLost) {
   pod.Apply(spec);
   pod.Pass(absl::Seconds(1));
   EXPECT_EQ(pod.View(), "c=Running/ready");
+}
+
+class JournalFileTest : public ::testing::Test {
+ protected:
+  JournalFileTest() { std::filesystem::create_directory(folder_); }
+  ~JournalFileTest() override { std::filesystem::remove_all(folder_); }
+  std::filesystem::path folder_ = std::filesystem::path(::testing::TempDir()) / absl::StrCat("journal-", ::getpid());
+  std::string path_ = folder_ / "journal";
+  vck::testing::PoolLoop loop_;
+  JournalFile file_{loop_.pool(), path_};
+};
+
+TEST_F(JournalFileTest, GivesBackTheLastThatWasStored) {
+  EXPECT_TRUE(absl::IsNotFound(file_.Load().status()));
+  for (const std::string& text : {std::string("one"), std::string(100000, 'x'), std::string("three")}) {
+    EXPECT_TRUE(loop_.Run(file_.Store(text)).ok());
+    auto back = JournalFile(loop_.pool(), path_).Load();
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(*back, text);
+  }
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1) << "nothing is left beside it";
+}
+
+TEST_F(JournalFileTest, AStoreThatFailsLeavesTheOldOne) {
+  EXPECT_TRUE(loop_.Run(file_.Store("old")).ok());
+  // A write to this fails as on a full disk.
+  std::filesystem::create_symlink("/dev/full", path_ + ".new");
+  EXPECT_FALSE(loop_.Run(file_.Store("new")).ok()) << "and no link is followed";
+  EXPECT_EQ(*file_.Load(), "old");
+  EXPECT_TRUE(loop_.Run(file_.Store("newer")).ok());
+  EXPECT_EQ(*file_.Load(), "newer");
+  std::filesystem::remove_all(folder_);
+  EXPECT_FALSE(loop_.Run(file_.Store("nowhere")).ok());
 }
 
 }  // namespace

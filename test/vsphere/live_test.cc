@@ -37,6 +37,29 @@ Task<StatusOr<std::string>> Piece(std::shared_ptr<int> left, std::string piece) 
   co_return (*left)-- > 0 ? std::move(piece) : std::string();
 }
 
+// The smallest streamOptimized VMDK: a header, and a marker that says that there is no data.
+std::string EmptyVmdk(uint64_t sectors) {
+  std::string out = "KDMV";
+  auto put = [&out](uint64_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
+  };
+  put(3, 4);              // version
+  put(0x30001, 4);        // compressed, with markers
+  put(sectors, 8);        // capacity
+  put(128, 8);            // a grain
+  put(0, 8);              // no descriptor
+  put(0, 8);              //
+  put(512, 4);            // entries of a grain table
+  put(0, 8);              // no second directory
+  put(UINT64_MAX, 8);     // the directory is at the end
+  put(1, 8);              // this header
+  put(0, 1);              // closed cleanly
+  out.append("\n \r\n");  // a text transfer would damage them
+  put(1, 2);              // deflate
+  out.resize(1024);       // the marker is all zeros
+  return out;
+}
+
 #define LIVE_OK(expr)                                   \
   do {                                                  \
     Status live_status = vck::internal::AsStatus(expr); \
@@ -374,10 +397,10 @@ Task<> LiveTest::Import() {
   spec.disks = {{.new_bytes = 1 << 20}};
   ImportRequest request{.pool = pool_, .folder = folder_, .spec = vim::BuildConfigSpec(spec).value()};
   auto source = [] {
-    auto left = std::make_shared<int>(4);
-    return http::BodySource([left] { return Piece(left, std::string(16384, 'v')); });
+    auto left = std::make_shared<int>(1);
+    return http::BodySource([left] { return Piece(left, EmptyVmdk(2048)); });
   };
-  request.disks = {{.size = 65536, .open = source}};
+  request.disks = {{.size = 1024, .open = source}};
   ClientFactory none = [](http::Url, std::string) -> StatusOr<std::shared_ptr<http::Client>> {
     return absl::UnimplementedError("another host");
   };

@@ -126,7 +126,15 @@ void AddFlags(Flags& f, node::Options& o) {
   f.Add("--pod-address-range", o.pod.address_range,
         "addresses of pods: CIDR or FIRST-LAST/PREFIX; else the node's podCIDR");
   f.Add("--pod-gateway", o.pod.gateway, "gateway of the pods; else the first address of their network");
-  f.Add("--pod-dns", o.pod.dns, "DNS servers of the pods");
+  f.Add("--pod-dns", o.pod.dns, "DNS servers of the pods' network: of guests, and of dnsPolicy Default");
+  f.Add("--cluster-dns", o.pod.cluster_dns, "DNS servers of the cluster, for dnsPolicy ClusterFirst");
+  f.Add("--cluster-domain", o.pod.cluster_domain, "domain of the cluster, such as cluster.local");
+  f.Add("--resolv-conf", o.pod.resolv_conf,
+        "file with servers and search list of dnsPolicy Default; \"\": lookups go nowhere");
+  f.Add("--container-log-max-size", o.pod.log_max_size, "size at which a container's log file is rotated");
+  f.Add("--container-log-max-files", o.pod.log_max_files, "most log files of a container");
+  f.Add("--allowed-unsafe-sysctls", o.pod.unsafe_sysctls,
+        "sysctls that pods may set beside the safe ones: names, or prefixes that end in *");
   f.Add("--max-pods", o.pod.max_pods, "most pods on this node");
   f.Add("--default-cpu", o.pod.default_cpu, "CPU of a pod VM whose pod asks for none");
   f.Add("--default-memory", o.pod.default_memory, "memory of a pod VM whose pod asks for none");
@@ -151,6 +159,17 @@ void AddFlags(Flags& f, node::Options& o) {
   f.Add("--authorization-webhook-cache-unauthorized-ttl", o.api.unauthorized_ttl, "and that somebody may not");
   f.Add("--streaming-connection-idle-timeout", o.api.streaming_idle,
         "exec, attach and port-forward are ended after so long without a byte");
+
+  f.Group("Images");
+  f.Add("--registries", o.images.registries, "JSON file with mirrors, CAs and credentials of registries");
+  f.Add("--image-work-dir", o.images.work_dir,
+        "where layers and file systems are while they are made, emptied at start; else images in --state-dir");
+  f.Add("--max-parallel-image-pulls", o.images.parallel_pulls, "images that are pulled at the same time");
+  f.Add("--image-gc-high-threshold", o.images.gc_high,
+        "percentage of the datastore in use at which unused images are removed; 100: never");
+  f.Add("--image-gc-low-threshold", o.images.gc_low, "percentage at which that ends");
+  f.Add("--minimum-image-ttl-duration", o.images.gc_min_age, "an image that was used so recently is not removed");
+  f.Add("--image-maximum-gc-age", o.images.gc_max_age, "an image unused for longer is removed; 0s: as space demands");
 
   f.Group("Reconcilers");
   f.Add("--vm-workers", o.reconcilers.vm_workers, "pods whose VMs are worked on at the same time");

@@ -47,7 +47,7 @@ Status Make(ApiError error, std::string_view what, std::string_view message) {
                                   error.reason.empty() ? "" : absl::StrCat(", ", error.reason), ")");
   Status status(CodeOf(error.code, error.reason), text);
   int64_t wait = error.retry_after ? absl::ToInt64Milliseconds(*error.retry_after) : -1;
-  status.SetPayload(kStatusPayload, absl::Cord(absl::StrCat(error.code, " ", wait, " ", error.reason)));
+  status.SetPayload(kStatusPayload, absl::Cord(absl::StrCat(error.code, " ", wait, " ", error.reason, " ", message)));
   return status;
 }
 
@@ -63,15 +63,21 @@ std::string Excerpt(std::string_view body) {
 std::optional<ApiError> GetApiError(const Status& status) {
   auto payload = status.GetPayload(kStatusPayload);
   if (!payload) return std::nullopt;
-  std::vector<std::string> parts = absl::StrSplit(std::string(*payload), absl::MaxSplits(' ', 2));
+  std::vector<std::string> parts = absl::StrSplit(std::string(*payload), absl::MaxSplits(' ', 3));
   ApiError error;
   int64_t wait = -1;
-  if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &error.code) || !absl::SimpleAtoi(parts[1], &wait)) {
+  if (parts.size() != 4 || !absl::SimpleAtoi(parts[0], &error.code) || !absl::SimpleAtoi(parts[1], &wait)) {
     return std::nullopt;
   }
   if (wait >= 0) error.retry_after = absl::Milliseconds(wait);
   error.reason = parts[2];
+  error.message = parts[3];
   return error;
+}
+
+std::string ServerMessage(const Status& status) {
+  auto error = GetApiError(status);
+  return error && !error->message.empty() ? error->message : std::string(status.message());
 }
 
 Status ErrorFromResponse(int code, std::string_view body, std::optional<std::string_view> retry_after,

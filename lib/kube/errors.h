@@ -32,10 +32,13 @@ struct ApiError {
   int code = 0;        // the HTTP status
   std::string reason;  // metav1.StatusReason, e.g. "AlreadyExists"; "" if the server gave none
   std::optional<absl::Duration> retry_after;
+  std::string message = {};  // the server's alone, without what was asked: for people who look at an object
 };
 
 // The payload, if the server answered.
 std::optional<ApiError> GetApiError(const Status& status);
+// The server's message, or else that of the status.
+std::string ServerMessage(const Status& status);
 // The error for a response of 400 and above; `body` may be a metav1.Status or anything else; `what` begins the message.
 // `retry_after` is the header's value, which wins over details.retryAfterSeconds.
 Status ErrorFromResponse(int code, std::string_view body, std::optional<std::string_view> retry_after,

@@ -36,7 +36,8 @@ struct ObjectWatch::Entry : ReflectorSink {
 
   void Set(View next) {
     if (dropped) return;
-    bool same = view.state == next.state && view.object == next.object && view.error == next.error;
+    // A failure that goes on is told each time: how long it has been going on may matter to readers.
+    bool same = view.state == next.state && view.object == next.object && next.state != State::kFailed;
     view = std::move(next);
     if (!same) owner->Notify(key);
   }

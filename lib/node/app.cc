@@ -19,11 +19,14 @@
 #include "kube/lease.h"
 #include "kube/reflector.h"
 #include "kubeapi/quantity.h"
+#include "node/datastore_logs.h"
+#include "node/guest_events.h"
 #include "node/host.h"
+#include "node/images.h"
 #include "node/ipam.h"
 #include "node/kubelet_api.h"
+#include "node/log_archive.h"
 #include "node/node_controller.h"
-#include "node/references.h"
 #include "node/spec_sync.h"
 #include "node/status_reconciler.h"
 #include "node/status_server.h"
@@ -120,7 +123,15 @@ struct App::Impl {
   NodeFacts Facts();
   void PodCidr(std::string_view cidr);
   podvm::VmSettings Settings();
-  void Record(const kube::Object& pod, bool warning, std::string reason, std::string message);
+  podvm::Allocatable Allocatable();
+  SpecSyncOptions SpecOptions();
+  PodEvents Events();
+  void EnqueueAll();
+  void MakeImages();
+  void MakeArchive();
+  Task<Status> KeepLogs();
+  void Record(const kube::Object& pod, bool warning, std::string reason, std::string message,
+              const std::string& container = "");
   void RegisterMetrics();
 
   Executor executor;
@@ -145,8 +156,9 @@ struct App::Impl {
   std::unique_ptr<kube::Recorder> recorder;
   std::unique_ptr<NodeController> node;
   std::unique_ptr<kube::NodeLease> lease;
-  std::unique_ptr<References> references;
   std::unique_ptr<SpecSync> spec_sync;
+  std::unique_ptr<GuestEvents> guest_events;
+  oci::RegistryConfig registries;
   std::string host_ip;
   std::string cluster;  // its API server's host and port: the value of the cluster tag
 
@@ -155,6 +167,10 @@ struct App::Impl {
   std::unique_ptr<flow::WorkQueue> vm_queue, status_queue;
   std::string placement_error;
   std::optional<VSphereSide> vsphere;
+  std::unique_ptr<Images> images;
+  std::unique_ptr<vsphere::DatastoreFiles> files;
+  std::unique_ptr<DatastoreLogs> log_files;
+  std::unique_ptr<LogArchive> archive;
   std::unique_ptr<VmReconciler> vm_reconciler;
   std::unique_ptr<StatusReconciler> status_reconciler;
 };
@@ -235,6 +251,8 @@ Status App::Impl::Make() {
   session_options.credentials = [o = options.vcenter] { return VCenterCredentials(o); };
   session = std::make_unique<vsphere::Session>(clock, vcenter_http, session_options);
 
+  ASSIGN_OR_RETURN(registries, ReadRegistries(options.images.registries));
+
   // ---- guests ----
   ASSIGN_OR_RETURN(std::string key, LoadOrMakeVchKey(options.pod.state_dir));
   ASSIGN_OR_RETURN(links, guestlink::Links::Create(executor, clock, registry, {.key_pem = key}));
@@ -245,12 +263,25 @@ Status App::Impl::Make() {
     vm_queue->Add(uid);
     status_queue->Add(uid);
   };
-  references = std::make_unique<References>(executor, *client, [this](const std::string& uid) { vm_queue->Add(uid); });
+  spec_sync =
+      std::make_unique<SpecSync>(executor, *client,
+                                 SpecSync::Deps{.changed = [this](const std::string& uid) { vm_queue->Add(uid); },
+                                                .all_changed = [this] { EnqueueAll(); },
+                                                .allocatable = [this] { return Allocatable(); },
+                                                .events = Events()},
+                                 SpecOptions());
   pods.Subscribe([this, both](const std::string& uid) {
-    if (!pods.Contains(uid)) references->Release(uid);
+    if (!pods.Contains(uid)) spec_sync->Release(uid);
     both(uid);
   });
-  links->states().Subscribe(both);
+  guest_events = std::make_unique<GuestEvents>(
+      clock, *links, pods,
+      [this](const kube::Object& pod, const std::string& container, bool warning, std::string reason,
+             std::string message) { Record(pod, warning, std::move(reason), std::move(message), container); });
+  links->states().Subscribe([this, both](const std::string& uid) {
+    guest_events->Look(uid);
+    both(uid);
+  });
   if (!options.pod.address_range.empty()) {
     ASSIGN_OR_RETURN(AddressRange range, ParseRange(options.pod.address_range));
     ipam.SetRange(range);
@@ -379,7 +410,7 @@ Task<Status> App::Impl::Lead() {
   group.Spawn("node", node->Run());
   group.Spawn("lease", lease->Run());
   group.Spawn("events", recorder->Run());
-  group.Spawn("references", references->Run());
+  group.Spawn("specs", spec_sync->Run());
   group.Spawn("links", links->Run());
   if (api) group.Spawn("kubelet API", api->Run());
   group.Spawn("vsphere session", session->Run());
@@ -417,23 +448,16 @@ Task<Status> App::Impl::RunVSphere() {
                     .memories = memories,
                     .vch_id = options.pod.vch_id,
                     .fresh = [this] { return vsphere->inventory.fresh(); }};
-  PodEvents events{
-      .event = [this](const kube::Object& pod, bool warning, std::string reason,
-                      std::string message) { Record(pod, warning, std::move(reason), std::move(message)); },
-      .status_changed = [this](const std::string& uid) { status_queue->Add(uid); }};
-  spec_sync = std::make_unique<SpecSync>(SpecSync::Deps{.references = *references,
-                                                        .allocatable =
-                                                            [this] {
-                                                              NodeFacts f = Facts();
-                                                              return std::pair(f.allocatable.cpu_millis,
-                                                                               f.allocatable.memory_bytes);
-                                                            },
-                                                        .events = events},
-                                         SpecSyncOptions{.node_name = options.kube.node_name, .host_ip = host_ip});
+  PodEvents events = Events();
+  MakeImages();
+  MakeArchive();
   VmReconcilerOptions vm_options;
   vm_options.vch_id = options.pod.vch_id;
   vm_options.node_name = options.kube.node_name;
   vm_options.tether_port = static_cast<uint16_t>(options.pod.tether_port);
+  // Validate() has seen it.
+  vm_options.sysctls =
+      podvm::SysctlAllowlist::Make(absl::StrSplit(options.pod.unsafe_sysctls, ',', absl::SkipWhitespace())).value();
   vm_options.gateway = options.pod.gateway;
   if (!options.pod.dns.empty()) vm_options.dns = absl::StrSplit(options.pod.dns, ',');
   vm_options.orphan_interval = options.pod.orphan_interval;
@@ -445,6 +469,8 @@ Task<Status> App::Impl::RunVSphere() {
           .ipam = ipam,
           .sync_spec = [this](const SpecSync::Pod& pod, PodMemory& memory) { spec_sync->Sync(pod, memory); },
           .settings = [this] { return Settings(); },
+          .images = &images->pods(),
+          .archive = archive.get(),
           .events = events},
       vm_options);
   status_reconciler = std::make_unique<StatusReconciler>(
@@ -467,6 +493,8 @@ Task<Status> App::Impl::RunVSphere() {
   TaskGroup group(executor);
   if (vsphere->tagger) group.Spawn("tags", vsphere->tagger->Run());
   group.Spawn("inventory", vsphere->inventory.Run());
+  group.Spawn("images", images->Run());
+  group.Spawn("logs of finished pods", KeepLogs());
   group.Spawn("first look", EnqueueWhenSynced());
   group.Spawn("pod_vm", flow::RunWorkers(
                             clock, *vm_queue,
@@ -526,7 +554,10 @@ NodeFacts App::Impl::Facts() {
     int64_t mhz = std::max<int64_t>(1, c.MhzPerCore());
     facts.capacity.cpu_millis = c.UsableCpuMhz() * 1000 / mhz;
     facts.capacity.memory_bytes = c.UsableMemoryMb() << 20;
-    facts.memory_free_ratio = 1.0;
+    if (c.pool_used_memory_bytes >= 0 && facts.capacity.memory_bytes > 0) {
+      facts.memory_free_ratio =
+          1.0 - static_cast<double>(c.pool_used_memory_bytes) / static_cast<double>(facts.capacity.memory_bytes);
+    }
     for (const auto& [moid, datastore] : c.datastores) {
       facts.capacity.ephemeral_bytes = datastore.capacity_bytes;
       facts.datastore_accessible = datastore.accessible;
@@ -556,9 +587,91 @@ void App::Impl::PodCidr(std::string_view cidr) {
   }
   bool first = !ipam.range().has_value();
   ipam.SetRange(*range);
-  if (first) {
-    for (const auto& [uid, pod] : pods.items()) vm_queue->Add(uid);
+  if (first) EnqueueAll();
+}
+
+void App::Impl::EnqueueAll() {
+  for (const auto& [uid, pod] : pods.items()) vm_queue->Add(uid);
+}
+
+void App::Impl::MakeImages() {
+  Images::Deps deps{.executor = executor,
+                    .clock = clock,
+                    .pool = pool,
+                    .registry = registry,
+                    .calls = vsphere->calls,
+                    .placement = vsphere->placement,
+                    .vms = vsphere->index,
+                    .vch_id = options.pod.vch_id,
+                    .pull_secrets = [this](const kubeapi::PodView& pod) { return spec_sync->GetPullSecrets(pod); },
+                    .changed = [this](const std::string& uid) { vm_queue->Add(uid); },
+                    .event =
+                        [this](const std::string& uid, const std::string& container, const image::ImageEvent& event) {
+                          if (auto pod = pods.Get(uid))
+                            Record(*pod, event.warning, event.reason, event.message, container);
+                        },
+                    .node_event =
+                        [](const image::ImageEvent& event) {
+                          Log(event.warning ? Severity::kWarning : Severity::kInfo, event.message,
+                              {{"reason", event.reason}});
+                        }};
+  std::string work_dir = options.images.work_dir;
+  if (work_dir.empty()) work_dir = absl::StrCat(options.pod.state_dir, "/images");
+  images = std::make_unique<Images>(std::move(deps), options.images, registries, std::move(work_dir));
+}
+
+void App::Impl::MakeArchive() {
+  const Placement& placement = vsphere->placement;
+  files = std::make_unique<vsphere::DatastoreFiles>(vsphere->calls, placement.datacenter, placement.datacenter_path);
+  log_files =
+      std::make_unique<DatastoreLogs>(*files, placement.datastore, placement.datastore_name, options.pod.vch_id);
+  archive =
+      std::make_unique<LogArchive>(LogArchive::Deps{.executor = executor,
+                                                    .clock = clock,
+                                                    .links = *links,
+                                                    .files = *log_files,
+                                                    .changed = [this](const std::string& uid) { vm_queue->Add(uid); }});
+}
+
+// What an earlier process has left can be judged once the pods are known.
+Task<Status> App::Impl::KeepLogs() {
+  co_await pods.WaitSynced();
+  co_return co_await archive->Run([this](const std::string& uid) { return pods.Contains(uid); });
+}
+
+podvm::Allocatable App::Impl::Allocatable() {
+  const NodeFacts facts = Facts();
+  return {.cpu_milli = facts.allocatable.cpu_millis,
+          .memory_bytes = facts.allocatable.memory_bytes,
+          .ephemeral_bytes = facts.allocatable.ephemeral_bytes};
+}
+
+SpecSyncOptions App::Impl::SpecOptions() {
+  const PodOptions& o = options.pod;
+  SpecSyncOptions spec{.node_name = options.kube.node_name,
+                       .host_ip = host_ip,
+                       .dns = {.cluster_dns = absl::StrSplit(o.cluster_dns, ',', absl::SkipEmpty()),
+                               .cluster_domain = o.cluster_domain,
+                               .host = std::nullopt},
+                       .log_max_bytes = Bytes(o.log_max_size),
+                       .log_max_files = o.log_max_files,
+                       .streaming_list = options.kube.streaming_list};
+  if (!o.resolv_conf.empty()) {
+    auto text = ReadFile(o.resolv_conf);
+    if (!text.ok()) Log(Severity::kWarning, "There is no DNS configuration of the host's", {{"err", text.status()}});
+    spec.dns.host = podvm::ParseResolvConf(text.value_or(""));
   }
+  if (!o.dns.empty()) {
+    if (!spec.dns.host) spec.dns.host.emplace();
+    spec.dns.host->servers = absl::StrSplit(o.dns, ',');
+  }
+  return spec;
+}
+
+PodEvents App::Impl::Events() {
+  return {.event = [this](const kube::Object& pod, bool warning, std::string reason,
+                          std::string message) { Record(pod, warning, std::move(reason), std::move(message)); },
+          .status_changed = [this](const std::string& uid) { status_queue->Add(uid); }};
 }
 
 podvm::VmSettings App::Impl::Settings() {
@@ -576,12 +689,14 @@ podvm::VmSettings App::Impl::Settings() {
   return s;
 }
 
-void App::Impl::Record(const kube::Object& pod, bool warning, std::string reason, std::string message) {
+void App::Impl::Record(const kube::Object& pod, bool warning, std::string reason, std::string message,
+                       const std::string& container) {
   kube::InvolvedObject object;
   object.ns = std::string(pod.ns());
   object.name = std::string(pod.name());
   object.uid = std::string(pod.uid());
   object.resource_version = std::string(pod.resource_version());
+  if (!container.empty()) object.field_path = absl::StrCat("spec.containers{", container, "}");
   recorder->Event(object, warning ? kube::EventType::kWarning : kube::EventType::kNormal, std::move(reason),
                   std::move(message));
 }

@@ -10,6 +10,7 @@
 #include "kubeapi/quantity.h"
 #include "node/ipam.h"
 #include "node/node_object.h"
+#include "podvm/sysctls.h"
 
 namespace vck::node {
 namespace {
@@ -87,6 +88,17 @@ void CheckPods(const PodOptions& p, Checker& c) {
     for (std::string_view address : absl::StrSplit(p.dns, ','))
       c.Check(ParseIp(address).has_value(), "--pod-dns", "expected IPv4 addresses, separated by commas");
   }
+  for (std::string_view address : absl::StrSplit(p.cluster_dns, ',', absl::SkipEmpty()))
+    c.Check(ParseIp(address).has_value(), "--cluster-dns", "expected IPv4 addresses, separated by commas");
+  c.Check(p.cluster_domain.empty() || IsDnsSubdomain(p.cluster_domain), "--cluster-domain",
+          "expected a DNS name in lower case, such as cluster.local");
+  // The default may be missing, as it is in a small VM.
+  if (p.resolv_conf != PodOptions().resolv_conf) c.File(p.resolv_conf, "--resolv-conf");
+  auto log_size = kubeapi::Quantity::Parse(p.log_max_size);
+  c.Check(log_size.ok() && log_size->Value() >= 1, "--container-log-max-size", "expected a size, such as 10Mi");
+  c.Check(p.log_max_files >= 2, "--container-log-max-files", "expected at least 2");
+  c.Check(podvm::SysctlAllowlist::Make(absl::StrSplit(p.unsafe_sysctls, ',', absl::SkipWhitespace())).status(),
+          "--allowed-unsafe-sysctls");
   c.Check(p.max_pods >= 1, "--max-pods", "expected at least 1");
   for (auto [flag, text] : {std::pair{"--default-cpu", &p.default_cpu},
                             {"--default-memory", &p.default_memory},
@@ -99,6 +111,15 @@ void CheckPods(const PodOptions& p, Checker& c) {
           "missing; expected a directory that only root can read, for the VCH's key");
   c.Positive(p.unreachable_after, "--guest-unreachable-after");
   c.Positive(p.orphan_interval, "--orphan-interval");
+}
+
+void CheckImages(const ImageOptions& i, Checker& c) {
+  c.Check(i.parallel_pulls > 0, "--max-parallel-image-pulls", "expected 1 or more");
+  c.Check(i.gc_high >= 0 && i.gc_high <= 100, "--image-gc-high-threshold", "expected a percentage, 0 to 100");
+  c.Check(i.gc_low >= 0 && i.gc_low <= i.gc_high, "--image-gc-low-threshold",
+          "expected a percentage that is not above --image-gc-high-threshold");
+  c.Check(i.gc_min_age >= absl::ZeroDuration(), "--minimum-image-ttl-duration", "expected a time such as 2m");
+  c.Check(i.gc_max_age >= absl::ZeroDuration(), "--image-maximum-gc-age", "expected a time such as 168h, or 0s");
 }
 
 void CheckApi(const KubeletApiOptions& a, Checker& c) {
@@ -147,6 +168,7 @@ Status Validate(const Options& o) {
   c.Check(o.kube.lease_duration >= absl::Seconds(4), "--node-lease-duration", "expected at least 4s");
   CheckVCenter(o.vcenter, c);
   CheckPods(o.pod, c);
+  CheckImages(o.images, c);
   CheckApi(o.api, c);
   c.Check(o.reconcilers.vm_workers >= 1, "--vm-workers", "expected at least 1");
   c.Check(o.reconcilers.status_workers >= 1, "--status-workers", "expected at least 1");

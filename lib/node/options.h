@@ -57,7 +57,13 @@ struct PodOptions {
   std::string vch_id;         // of this VCH; VMs with another id are never touched
   std::string address_range;  // "": the Node's podCIDR
   std::string gateway;        // "": the first address of the range's network
-  std::string dns;            // addresses, comma-separated
+  std::string dns;            // addresses, comma-separated; "": those of resolv_conf
+  std::string cluster_dns;    // addresses, comma-separated
+  std::string cluster_domain;
+  std::string resolv_conf = "/etc/resolv.conf";  // what dnsPolicy Default means; "": no lookups
+  std::string log_max_size = "10Mi";             // of a container's log file, before it is rotated
+  int log_max_files = 5;
+  std::string unsafe_sysctls;  // that pods may set beside the safe ones; names or prefixes with *, comma-separated
   int max_pods = 4000;
   std::string default_cpu = "1", default_memory = "512Mi";
   std::string memory_overhead = "64Mi", cpu_overhead = "0";
@@ -81,6 +87,16 @@ struct KubeletApiOptions {
   absl::Duration streaming_idle = absl::Hours(4);
 };
 
+struct ImageOptions {
+  std::string registries;  // JSON file (oci/registry_config.h); "": every registry as it is
+  std::string work_dir;    // "": images in the state directory
+  int parallel_pulls = 3;
+  // Percent of the datastore; as the kubelet's.
+  int gc_high = 85, gc_low = 80;
+  absl::Duration gc_min_age = absl::Minutes(2);
+  absl::Duration gc_max_age;  // zero: images that nobody uses stay as long as there is room
+};
+
 struct ReconcilerOptions {
   int vm_workers = 128;
   int status_workers = 32;
@@ -97,6 +113,7 @@ struct Options {
   PodOptions pod;
   ReconcilerOptions reconcilers;
   KubeletApiOptions api;
+  ImageOptions images;
   std::string metrics_address = "127.0.0.1:10255";  // "": none
 };
 

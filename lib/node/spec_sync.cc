@@ -1,42 +1,124 @@
 #include "node/spec_sync.h"
 
 #include <algorithm>
-#include <tuple>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
+#include "async/task_group.h"
 
 namespace vck::node {
+namespace {
+
+// The source of the spec of a pod that is over.
+constexpr std::string_view kOver = "over";
+
+// Of a member of the metadata, whose changes leave the generation as it is.
+size_t HashOf(const kubeapi::PodView& pod, std::string_view field) {
+  size_t hash = 0;
+  for (const auto& member : json::Members(pod.metadata(), field)) {
+    hash += absl::HashOf(std::string_view(member.key().data(), member.key().size()), json::AsString(member.value()));
+  }
+  return hash;
+}
+
+}  // namespace
+
+SpecSync::SpecSync(Executor executor, kube::Client& client, Deps deps, SpecSyncOptions options)
+    : executor_(executor),
+      deps_(std::move(deps)),
+      options_(std::move(options)),
+      references_(executor, client, deps_.changed),
+      tokens_(executor, client, deps_.changed),
+      services_(deps_.all_changed),
+      service_reflector_(client, services_,
+                         {.collection = {kube::kServices, "", ""}, .streaming_list = options_.streaming_list}) {}
+
+Task<Status> SpecSync::Run() {
+  TaskGroup group(executor_);
+  group.Spawn("references", references_.Run());
+  group.Spawn("tokens", tokens_.Run());
+  group.Spawn("services", service_reflector_.Run());
+  co_return co_await group.Join();
+}
+
+std::string SpecSync::SourceOf(const Pod& pod) {
+  std::string source = absl::StrCat(pod.view.generation(), "/", pod.ip, "/", HashOf(pod.view, "labels"), "/",
+                                    HashOf(pod.view, "annotations"));
+  for (const auto& [reference, id] : pod.images) absl::StrAppend(&source, "/", reference, "=", id);
+  for (const podvm::ObjectRef& ref : podvm::ReferencedObjects(pod.view)) {
+    const podvm::LookupResult found = references_.Lookup(pod.view, ref);
+    absl::StrAppend(&source, "/", static_cast<int>(found.state), ":", found.version, found.error);
+  }
+  for (const podvm::TokenRef& ref : podvm::ReferencedTokens(pod.view)) {
+    const podvm::TokenResult found = tokens_.Get(pod.view, ref);
+    absl::StrAppend(&source, "/", static_cast<int>(found.state), ":", absl::HashOf(found.token), found.error);
+  }
+  return source;
+}
 
 void SpecSync::Sync(const Pod& pod, PodMemory& memory) {
+  const std::string uid(pod.view.uid());
+  if (kubeapi::IsTerminal(pod.view.phase())) {
+    if (memory.spec_source != kOver) Release(uid);
+    memory.spec_source = kOver;
+    memory.unresolved = {};
+    return;
+  }
+  auto services = services_.EnvOf(pod.view);
+  std::string source = absl::StrCat(SourceOf(pod), services == nullptr ? "/" : "");
+  if (memory.spec_source == source) return;
   podvm::ResolveInputs inputs;
   inputs.pod = &pod.view;
+  // Larger than any that an earlier kubelet pushed, as long as clocks do not run back.
+  inputs.revision = std::max<int64_t>(absl::ToUnixMicros(pod.now), memory.spec ? memory.spec->revision + 1 : 0);
   inputs.pod_ip = pod.ip;
   inputs.host_ip = options_.host_ip;
   inputs.node_name = options_.node_name;
-  std::tie(inputs.allocatable_cpu_milli, inputs.allocatable_memory_bytes) = deps_.allocatable();
-  inputs.lookup = [&](const podvm::ObjectRef& ref) { return deps_.references.Lookup(pod.view, ref); };
-  // What it was made from: the pod's spec and what it refers to.
-  std::string source = absl::StrCat(pod.view.generation(), "/", pod.ip);
-  for (const podvm::ObjectRef& ref : podvm::ReferencedObjects(pod.view)) {
-    podvm::LookupResult found = deps_.references.Lookup(pod.view, ref);
-    absl::StrAppend(
-        &source, "/", static_cast<int>(found.state), ":",
-        found.data != nullptr ? absl::StrCat(absl::Hash<std::map<std::string, std::string>>{}(*found.data)) : "");
-  }
-  if (memory.spec && memory.spec_source == source) return;
-  // Larger than any that an earlier kubelet pushed, as long as clocks do not run back.
-  inputs.revision = std::max<int64_t>(absl::ToUnixMicros(pod.now), memory.spec ? memory.spec->revision + 1 : 0);
+  inputs.allocatable = deps_.allocatable();
+  inputs.lookup = [&](const podvm::ObjectRef& ref) { return references_.Lookup(pod.view, ref); };
+  inputs.token = [&](const podvm::TokenRef& ref) { return tokens_.Get(pod.view, ref); };
+  inputs.service_env = services.get();
+  inputs.dns = options_.dns;
+  inputs.log_max_bytes = options_.log_max_bytes;
+  inputs.log_max_files = options_.log_max_files;
+  inputs.images = pod.images;
   podvm::ResolveResult result = podvm::ResolveSpec(inputs);
-  podvm::Verdict before = std::exchange(memory.unresolved, {});
+  memory.spec_source = std::move(source);
+
+  podvm::Verdict unresolved;
   if (result.spec) {
-    memory.spec = std::make_shared<const guestapi::GuestSpec>(*std::move(result.spec));
-    memory.spec_source = std::move(source);
-  } else if (!result.reason.empty()) {
-    memory.unresolved = podvm::Verdict::Wait(result.reason, result.message);
-    if (before.message != result.message)
-      deps_.events.event(pod.object, true, "Failed", absl::StrCat("Error: ", result.message));
+    // What changes nothing for the guest is no new revision.
+    if (memory.spec) {
+      const int64_t revision = std::exchange(result.spec->revision, memory.spec->revision);
+      if (*result.spec != *memory.spec) result.spec->revision = revision;
+    }
+    if (!memory.spec || result.spec->revision != memory.spec->revision) {
+      memory.spec = std::make_shared<const guestapi::GuestSpec>(*std::move(result.spec));
+    }
+  } else if (!memory.spec && !result.reason.empty()) {
+    unresolved = podvm::Verdict::Wait(std::move(result.reason), std::move(result.message));
   }
-  if (before.message != memory.unresolved.message) deps_.events.status_changed(std::string(pod.object.uid()));
+  Tell(pod, std::move(result.events), memory);
+  if (memory.unresolved.kind != unresolved.kind || memory.unresolved.message != unresolved.message) {
+    memory.unresolved = std::move(unresolved);
+    deps_.events.status_changed(uid);
+  }
+}
+
+// Each thing once, and again when it has been otherwise in between.
+void SpecSync::Tell(const Pod& pod, std::vector<podvm::ResolveResult::Event> events, PodMemory& memory) {
+  std::set<podvm::ResolveResult::Event> now;
+  for (auto& event : events) {
+    if (!now.insert(event).second || memory.spec_events.contains(event)) continue;
+    deps_.events.event(pod.object, event.warning, event.reason, event.message);
+  }
+  memory.spec_events = std::move(now);
+}
+
+void SpecSync::Release(const std::string& uid) {
+  references_.Release(uid);
+  tokens_.Release(uid);
+  services_.Release(uid);
 }
 
 }  // namespace vck::node

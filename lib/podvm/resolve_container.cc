@@ -38,6 +38,20 @@ std::optional<guestapi::RestartPolicy> OwnRestartPolicy(const ContainerView& c) 
   return guestapi::RestartPolicy::kAlways;
 }
 
+std::vector<guestapi::RestartRule> RestartRules(const ContainerView& c) {
+  std::vector<guestapi::RestartRule> out;
+  for (const json::Value& rule : json::Items(c.json(), "restartPolicyRules")) {
+    if (json::String(rule, "action") != "Restart") continue;
+    const json::Value* on = json::Get(rule, "exitCodes");
+    guestapi::RestartRule& to = out.emplace_back();
+    to.negated = json::String(on, "operator") == "NotIn";
+    for (const json::Value& code : json::Items(on, "values")) {
+      if (code.is_int64()) to.exit_codes.push_back(static_cast<int>(std::clamp<int64_t>(code.get_int64(), 0, 255)));
+    }
+  }
+  return out;
+}
+
 const json::Value* FindVolume(const PodView& pod, std::string_view name) {
   for (const json::Value& volume : pod.volumes()) {
     if (json::String(volume, "name") == name) return &volume;
@@ -119,6 +133,11 @@ Status Configure(const ResolveInputs& in, const ContainerView& c, ContainerSpec*
   std::vector<std::string> unsupported;
   FindUnsupported(c, &unsupported);
   if (!unsupported.empty()) return absl::UnimplementedError(absl::StrJoin(unsupported, "; "));
+  // An ephemeral container, or a change of an image, came after the VM.
+  if (!in.images.empty() && spec->image_id.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("image ", GoQuote(c.image()), " is not among those that the pod VM was made with"));
+  }
   ASSIGN_OR_RETURN(spec->security, ResolveSecurity(pod, c));
   Env env;
   RETURN_IF_ERROR(ResolveEnv(in, c, &env));
@@ -156,6 +175,7 @@ Status ResolveContainer(const ResolveInputs& in, const ContainerView& c, Contain
   }
   spec->termination_message_from_logs = json::String(c.json(), "terminationMessagePolicy") == "FallbackToLogsOnError";
   spec->restart_policy = OwnRestartPolicy(c);
+  spec->restart_rules = RestartRules(c);
   if (c.kind() == ContainerView::Kind::kEphemeral) spec->target = json::String(c.json(), "targetContainerName");
   Status status = Configure(in, c, spec);
   if (IsPending(status)) return status;

@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "http/message.h"
+#include "node/fake_links.h"
 #include "support/loop.h"
 #include "vch/keys.h"
 #include "vch/names.h"
@@ -22,31 +23,6 @@ using vck::testing::Loop;
 using vimtypes::MoRef;
 using vimtypes::PowerState;
 using vimtypes::VmRecord;
-
-class FakeLinks : public guestlink::Links {
- public:
-  void Connect(const std::string& uid, const guestlink::Endpoint& endpoint) override { connected[uid] = endpoint; }
-  void Disconnect(const std::string& uid) override { connected.erase(uid); }
-  void Forget(const std::string& uid) override {
-    connected.erase(uid);
-    store.Erase(uid);
-  }
-  void Push(const std::string& uid, std::shared_ptr<const guestapi::GuestSpec> spec) override {
-    pushed[uid] = std::move(spec);
-  }
-  void Stop(const std::string& uid, guestapi::StopRequest request) override {
-    stops[uid].push_back(request.grace_seconds);
-  }
-  void PowerOff(const std::string&) override {}
-  flow::Store<std::string, guestlink::LinkState>& states() override { return store; }
-  [[nodiscard]] std::string key_hash() const override { return "hash"; }
-  Task<Status> Run() override { co_return absl::OkStatus(); }
-
-  std::map<std::string, guestlink::Endpoint> connected;
-  std::map<std::string, std::shared_ptr<const guestapi::GuestSpec>> pushed;
-  std::map<std::string, std::vector<int64_t>> stops;
-  flow::Store<std::string, guestlink::LinkState> store;
-};
 
 // A vCenter whose inventory shows what was done as soon as it was done, unless `lag` is set.
 class FakeOps : public VmOps {
@@ -169,35 +145,39 @@ class VmReconcilerTest : public ::testing::Test {
   PodMemories memories;
   bool fresh = true;
   std::vector<std::string> events;
-  VmReconciler reconciler{
-      {.facts = {.clock = loop.clock(),
-                 .pods = pods,
-                 .vms = index,
-                 .links = links,
-                 .memories = memories,
-                 .vch_id = "vch-1",
-                 .fresh = [this] { return fresh; }},
-       .nodes = nodes,
-       .ops = ops,
-       .ipam = ipam,
-       .sync_spec =
-           [](const SpecSync::Pod& pod, PodMemory& memory) {
-             if (memory.spec) return;
-             podvm::ResolveInputs inputs;
-             inputs.pod = &pod.view;
-             inputs.pod_ip = pod.ip;
-             inputs.revision = 1;
-             memory.spec = std::make_shared<const guestapi::GuestSpec>(podvm::ResolveSpec(inputs).spec.value());
-           },
-       .settings =
-           [] {
-             return podvm::VmSettings{
-                 .guest_id = "other5xLinux64Guest", .network = podvm::StandardNetwork{}, .datastore = "ds"};
-           },
-       .events = {.event = [this](const kube::Object&, bool, std::string reason,
-                                  std::string) { events.push_back(reason); },
-                  .status_changed = [](const std::string&) {}}},
-      {.vch_id = "vch-1", .node_name = "n"}};
+  VmReconciler reconciler{{.facts = {.clock = loop.clock(),
+                                     .pods = pods,
+                                     .vms = index,
+                                     .links = links,
+                                     .memories = memories,
+                                     .vch_id = "vch-1",
+                                     .fresh = [this] { return fresh; }},
+                           .nodes = nodes,
+                           .ops = ops,
+                           .ipam = ipam,
+                           .sync_spec =
+                               [](const SpecSync::Pod& pod, PodMemory& memory) {
+                                 if (memory.spec) return;
+                                 podvm::ResolveInputs inputs;
+                                 inputs.pod = &pod.view;
+                                 inputs.pod_ip = pod.ip;
+                                 inputs.revision = 1;
+                                 const podvm::ServiceEnv services;
+                                 inputs.service_env = &services;
+                                 if (auto spec = podvm::ResolveSpec(inputs).spec) {
+                                   memory.spec = std::make_shared<const guestapi::GuestSpec>(*std::move(spec));
+                                 }
+                               },
+                           .settings =
+                               [] {
+                                 return podvm::VmSettings{.guest_id = "other5xLinux64Guest",
+                                                          .network = podvm::StandardNetwork{},
+                                                          .datastore = "ds"};
+                               },
+                           .events = {.event = [this](const kube::Object&, bool, std::string reason,
+                                                      std::string) { events.push_back(reason); },
+                                      .status_changed = [](const std::string&) {}}},
+                          {.vch_id = "vch-1", .node_name = "n"}};
   flow::Result last;
 };
 

@@ -15,9 +15,10 @@ TEST(ResolveSpec, ThePodsOwnFields) {
   Resolved r(R"({"restartPolicy":"OnFailure","activeDeadlineSeconds":9,"terminationGracePeriodSeconds":0,
     "hostPID":true,"hostIPC":true,"shareProcessNamespace":true,
     "securityContext":{"fsGroup":2000,"supplementalGroups":[5,6],"sysctls":[{"name":"net/ipv4/tcp_syncookies","value":"1"}]},
-    "initContainers":[{"name":"i"},{"name":"s","restartPolicy":"Always"}],
-    "containers":[{"name":"c","image":"img","restartPolicy":"Never"},{"name":"d","image":"other"}],
-    "ephemeralContainers":[{"name":"e","targetContainerName":"c"}]})",
+    "initContainers":[{"name":"i","image":"img"},{"name":"s","image":"img","restartPolicy":"Always"}],
+    "containers":[{"name":"c","image":"img","restartPolicy":"Never",
+      "restartPolicyRules":[{"action":"Restart","exitCodes":{"operator":"NotIn","values":[0,3]}}]},{"name":"d","image":"other"}],
+    "ephemeralContainers":[{"name":"e","image":"late","targetContainerName":"c"}]})",
              {.images = {{"img", "img@sha256:1"}, {"other", "other@sha256:2"}}});
   ASSERT_TRUE(r.ok()) << r.Events();
   const guestapi::GuestSpec& spec = r.spec();
@@ -41,9 +42,13 @@ TEST(ResolveSpec, ThePodsOwnFields) {
   EXPECT_EQ(spec.containers[1].kind, ContainerSpec::Kind::kSidecar);
   EXPECT_EQ(spec.containers[1].restart_policy, std::nullopt);
   EXPECT_EQ(spec.containers[2].restart_policy, guestapi::RestartPolicy::kNever);
+  ASSERT_EQ(spec.containers[2].restart_rules.size(), 1u);
+  EXPECT_TRUE(spec.containers[2].restart_rules[0].negated);
+  EXPECT_THAT(spec.containers[2].restart_rules[0].exit_codes, ::testing::ElementsAre(0, 3));
   EXPECT_EQ(spec.containers[2].image_id, "img@sha256:1");
   EXPECT_EQ(spec.containers[4].kind, ContainerSpec::Kind::kEphemeral);
   EXPECT_EQ(spec.containers[4].target, "c");
+  EXPECT_EQ(spec.containers[4].config_error, "image \"late\" is not among those that the pod VM was made with");
   // What the kubelet makes, the guest takes.
   auto back = guestapi::DecodeSpec(guestapi::Encode(spec));
   ASSERT_TRUE(back.ok()) << back.status();

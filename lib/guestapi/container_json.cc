@@ -160,6 +160,16 @@ json::Object ToJson(const ContainerSpec& container, const boost::json::storage_p
   Put(&out, "terminationMessagePath", container.termination_message_path);
   Put(&out, "terminationMessageFromLogs", container.termination_message_from_logs);
   if (container.restart_policy) out["restartPolicy"] = kPolicies[static_cast<size_t>(*container.restart_policy)];
+  json::Array rules(storage);
+  for (const RestartRule& rule : container.restart_rules) {
+    json::Object item(storage);
+    Put(&item, "negated", rule.negated);
+    json::Array codes(storage);
+    for (int code : rule.exit_codes) codes.push_back(code);
+    item["exitCodes"] = std::move(codes);
+    rules.push_back(std::move(item));
+  }
+  if (!rules.empty()) out["restartRules"] = std::move(rules);
   Put(&out, "target", container.target);
   Put(&out, "configError", container.config_error);
   Put(&out, "confidential", container.confidential);
@@ -206,6 +216,19 @@ StatusOr<ContainerSpec> ContainerFromJson(const json::Value& value, const std::s
   in.Read("terminationMessagePath", &out.termination_message_path);
   in.Read("terminationMessageFromLogs", &out.termination_message_from_logs);
   if (in.Member("restartPolicy") != nullptr) in.Read("restartPolicy", &out.restart_policy.emplace(), kPolicies);
+  for (const json::Value& item : in.Items("restartRules")) {
+    Fields rule(item, absl::StrCat(where, "restartRules[", out.restart_rules.size(), "]."));
+    RestartRule& to = out.restart_rules.emplace_back();
+    rule.Read("negated", &to.negated);
+    for (const json::Value& code : rule.Items("exitCodes")) {
+      if (!code.is_int64() || code.get_int64() < 0 || code.get_int64() > 255) {
+        rule.Fail("exitCodes", "holds something that is no exit code");
+        break;
+      }
+      to.exit_codes.push_back(static_cast<int>(code.get_int64()));
+    }
+    in.Check(rule.status());
+  }
   in.Read("target", &out.target);
   in.Read("configError", &out.config_error);
   in.Read("confidential", &out.confidential);

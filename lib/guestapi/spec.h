@@ -67,6 +67,13 @@ struct Security {
   friend bool operator==(const Security&, const Security&) = default;
 };
 
+// core/v1 ContainerRestartRule with the action Restart.
+struct RestartRule {
+  bool negated = false;  // NotIn
+  std::vector<int> exit_codes;
+  friend bool operator==(const RestartRule&, const RestartRule&) = default;
+};
+
 struct ContainerSpec {
   enum class Kind { kInit, kSidecar, kMain, kEphemeral };  // sidecar: an init container with restartPolicy Always
   std::string name;
@@ -89,6 +96,8 @@ struct ContainerSpec {
   bool termination_message_from_logs = false;  // terminationMessagePolicy: FallbackToLogsOnError
   // How an exit leads to a restart where it differs from the pod's policy (restartPolicy of a container).
   std::optional<RestartPolicy> restart_policy;
+  // An exit code that one of them matches leads to a restart, whatever the policy (restartPolicyRules).
+  std::vector<RestartRule> restart_rules;
   std::string target;  // ephemeral: the container whose process namespace it shares
   // Why it can't be started: it waits with CreateContainerConfigError until a later revision has none. What is in the
   // other fields is not complete then.

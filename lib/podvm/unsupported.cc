@@ -60,7 +60,11 @@ void FindUnsupported(const ContainerView& container, std::vector<std::string>* p
     }
   }
   if (IsLocalhost(json::Get(c, "securityContext"))) add("seccompProfile of type Localhost is not supported");
-  if (!json::Items(c, "restartPolicyRules").empty()) add("restartPolicyRules are not supported");
+  for (const json::Value& rule : json::Items(c, "restartPolicyRules")) {
+    if (const std::string_view action = json::String(rule, "action"); action != "Restart") {
+      add(absl::StrCat("the action ", action, " of restartPolicyRules is not supported"));
+    }
+  }
   if (!json::Items(json::Get(c, "resources"), "claims").empty()) add("resource claims are not supported");
 }
 

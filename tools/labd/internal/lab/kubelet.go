@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -29,10 +30,13 @@ func (l *Lab) kubeletFlags(n Node) []string {
 		{"--vch-id", n.VCH},
 		{"--state-dir", l.path("kubelet-" + n.Name)},
 		{"--metrics-address", l.metricsAddress(n)},
+		{"--address", l.kubeletIP()},
+		{"--port", strconv.Itoa(l.port(portNodes + 2*n.Index + 1))},
+		{"--client-ca-file", l.path("pki", "ca.crt")},
 	}
 	if l.virtualMachines() {
 		known = append(known, [][2]string{
-			{"--node-ip", l.Gateway()},
+			{"--node-ip", l.kubeletIP()},
 			{"--bootstrap-iso", "[" + vcenterDatastore + "] " + bootstrapISO},
 		}...)
 	}
@@ -67,6 +71,14 @@ func (l *Lab) waitNodeReady(n Node) error {
 	p.patience = 60 * time.Second
 	p.ready = func(ctx context.Context, l *Lab) error { return l.nodeReady(ctx, n.Name) }
 	return l.waitReady(p, 0)
+}
+
+// kubeletIP is where the API server finds the kubelets.
+func (l *Lab) kubeletIP() string {
+	if l.virtualMachines() {
+		return l.Gateway()
+	}
+	return "127.0.0.1"
 }
 
 func (l *Lab) metricsAddress(n Node) string { return l.address(portNodes + 2*n.Index) }

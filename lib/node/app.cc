@@ -246,6 +246,7 @@ Status App::Impl::Make() {
   http.max_connections = options.vcenter.concurrency + 2;
   vcenter_http = http::Client::Create(executor, clock, http);
   vsphere::SessionOptions session_options;
+  session_options.origin = url;
   if (!url.path.empty()) session_options.path = url.path;
   session_options.keep_alive = options.vcenter.keepalive;
   session_options.credentials = [o = options.vcenter] { return VCenterCredentials(o); };

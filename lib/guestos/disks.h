@@ -8,7 +8,8 @@
 
 namespace vck::guestos {
 
-// The block device ("/dev/sdb") of SCSI unit `unit`. `sys` is where sysfs is mounted. NotFound when there is none (yet).
+// The block device ("/dev/sdb") of SCSI unit `unit`. `sys` is where sysfs is mounted. NotFound when there is none
+// (yet).
 StatusOr<std::string> FindDisk(int unit, const std::string& sys = "/sys");
 // The same, but waits for the device to show up. Blocks; DeadlineExceeded after `limit`.
 StatusOr<std::string> AwaitDisk(int unit, absl::Duration limit);

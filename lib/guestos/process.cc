@@ -25,7 +25,7 @@
 #include "async/task_group.h"
 #include "async/timeout.h"
 #include "async/wait.h"
-#include "base/log.h"
+#include "guestos/fd.h"
 
 namespace vck::guestos {
 namespace {
@@ -39,28 +39,6 @@ ExitStatus FromWait(const siginfo_t& info) {
   if (info.si_code == CLD_EXITED) return {.code = info.si_status};
   return {.signal = info.si_status};
 }
-
-// A descriptor of ours.
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    Reset();
-    fd_ = std::exchange(other.fd_, -1);
-    return *this;
-  }
-  ~Fd() { Reset(); }
-  [[nodiscard]] int get() const { return fd_; }
-  int Release() { return std::exchange(fd_, -1); }
-  void Reset() {
-    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-  }
-
- private:
-  int fd_ = -1;
-};
 
 struct Pipe {
   Fd read, write;

@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+"""Boots the bootstrap ISO in QEMU, plays the kubelet, and runs containers: what needs a guest's own kernel and cgroups.
+
+usage: containers_test.py ISO [NAME...]
+
+The image is busybox (busybox-static), as a squashfs on a disk.
+"""
+import base64
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import ssl
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import vm  # noqa: E402
+
+IMAGE = "busybox@sha256:1"
+APPLETS = ("sh cat echo sleep id env ls stat stty true kill head tail yes dd wc ps nc grep pwd touch mount readlink mkdir df unshare nproc wget httpd "
+           "hostname ip date tr sort").split()
+
+
+def image_disk(path):
+    """What lib/image makes of an OCI image, in short."""
+    with tempfile.TemporaryDirectory() as work:
+        root = pathlib.Path(work) / "image/rootfs"
+        for directory in ("bin", "etc", "tmp", "proc", "sys", "dev", "root"):
+            (root / directory).mkdir(parents=True)
+        shutil.copy("/bin/busybox", root / "bin/busybox")
+        for applet in APPLETS:
+            (root / "bin" / applet).symlink_to("busybox")
+        (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nweb:x:33:33::/:/bin/sh\n")
+        (root / "etc/group").write_text("root:x:0:\nweb:x:33:\n")
+        (root.parent / "config.json").write_text(json.dumps({"config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]}}))
+        subprocess.run(["mksquashfs", str(root.parent), path, "-noappend", "-quiet", "-no-progress", "-comp", "zstd"], check=True)
+    size = -(-os.path.getsize(path) // (1 << 20)) << 20
+    os.truncate(path, size)
+    return path
+
+
+def shell(name, script, **more):
+    return {"name": name, "image": "busybox", "imageId": IMAGE, "command": ["sh", "-c", script], **more}
+
+
+class Pod:
+    """A guest and the kubelet's end of it."""
+
+    def __init__(self, bench, memory=256, **spec):
+        self.bench = bench
+        self.scratch = bench.disk()
+        self.memory, self.revision = memory, 0
+        self.spec = {"podUid": vm.boot_config(bench.kubelet)["podUid"], "podNamespace": "default", "podName": "web", "restartPolicy": "Never",
+                     "graceSeconds": 5, "hostName": "web-0", "hostsFile": "127.0.0.1 localhost\n", "resolvConf": "nameserver 10.0.2.3\n",
+                     "images": [{"id": IMAGE, "unit": 0}], "containers": [], **spec}
+
+    def __enter__(self):
+        self.boot()
+        return self
+
+    def boot(self):
+        config = vm.boot_config(self.bench.kubelet, scratchUnit=1)
+        self.vm = vm.Vm(self.bench.iso, config=config, disks=[self.bench.image, self.scratch], memory=self.memory)
+        self.vm.wait_console("tether ready", 180)
+        self.channel = self.vm.channel(self.bench.kubelet)
+        self.channel.frame("hello")
+        self.last = {}
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            print(self.vm.console()[-4000:])
+        self.vm.destroy()
+
+    def apply(self, *containers, **more):
+        self.revision += 1
+        self.spec.update(more)
+        if containers:
+            self.spec["containers"] = list(containers)
+        self.channel.send(spec={**self.spec, "revision": self.revision, "generation": self.revision})
+
+    def state(self, name, phase, seconds=60, where=lambda c: True):
+        """The container's state, once it is so."""
+        found = []
+
+        def look(state):
+            self.last = state
+            found[:] = [c for c in state.get("containers", []) if c["name"] == name and c["phase"] == phase and where(c)]
+            return found
+
+        if not look(self.last):
+            self.channel.frame("state", seconds, look)
+        return found[0]
+
+    def request(self, method, target):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(self.bench.kubelet.cert, self.bench.kubelet.key)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.vm.host_port, context=context, timeout=60)
+        return connection, method, target
+
+    def get(self, target):
+        connection, method, target = self.request("GET", target)
+        connection.request(method, target)
+        response = connection.getresponse()
+        body = response.read().decode()
+        connection.close()
+        return response.status, body
+
+    def logs(self, name, **query):
+        status, body = self.get("/v1/logs?" + urllib.parse.urlencode({"container": name, **query}))
+        assert status == 200, (status, body)
+        return body
+
+    def await_log(self, name, text, seconds=60):
+        end = time.monotonic() + seconds
+        while text not in (log := self.logs(name)):
+            assert time.monotonic() < end, log
+        return log
+
+    def exec(self, name, *command, stdin=b"", tty=False):
+        query = [("container", name), *(("command", c) for c in command), ("stdout", 1), ("stderr", 1)] + [("stdin", 1)] * bool(stdin)
+        connection, method, target = self.request("POST", "/v1/exec?" + urllib.parse.urlencode(query + [("tty", 1)] * tty))
+        connection.connect()
+        s = connection.sock
+        s.sendall(f"{method} {target} HTTP/1.1\r\nHost: tether\r\nConnection: Upgrade\r\nUpgrade: vch-stream/1\r\nContent-Length: 0\r\n\r\n".encode())
+        f = s.makefile("rb")
+        status = f.readline().decode()
+        while f.readline().strip():
+            pass
+        assert "101" in status, status
+        if stdin:
+            s.sendall(b"\0" + struct.pack(">I", len(stdin)) + stdin + b"\0\0\0\0\0")
+        out = {1: b"", 2: b"", 3: b""}
+        while len(header := f.read(5)) == 5:
+            out[header[0]] += f.read(struct.unpack(">I", header[1:])[0])
+        s.close()
+        return out[1].decode(), out[2].decode(), json.loads(out[3])
+
+
+class Bench:
+    def __init__(self, iso):
+        self.iso = iso
+        self.dir = tempfile.TemporaryDirectory(prefix="vch-guest-test-")
+        self.kubelet = vm.KubeletKey(self.dir.name)
+        self.image = image_disk(f"{self.dir.name}/image")
+        self.disks = 0
+
+    def disk(self, mib=256):
+        self.disks += 1
+        return vm.empty_disk(f"{self.dir.name}/scratch{self.disks}", mib)
+
+
+def runs_limits_and_tells(bench):
+    """One boot for whatever does not disturb the other things."""
+    with Pod(bench, sysctls=[["kernel.shm_rmid_forced", "1"]], fsGroup=4000, volumes=[
+            {"name": "cache"}, {"name": "ram", "kind": "memory", "sizeLimit": 1 << 20},
+            {"name": "conf", "kind": "files", "files": [{"path": "key", "content": base64.b64encode(b"one\n").decode(), "mode": 0o640}]}]) as pod:
+        pod.apply(
+            shell("plain", "cat /proc/1/cmdline | tr '\\0' ' '; echo; cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu.weight /sys/fs/cgroup/memory.max "
+                           "/sys/fs/cgroup/memory.oom.group; hostname; cat /etc/hosts /etc/resolv.conf; cat /proc/sys/kernel/shm_rmid_forced; exit 3",
+                  cpuLimitMilli=500, cpuRequestMilli=250, memoryLimitBytes=32 << 20, memoryRequestBytes=16 << 20),
+            shell("hungry", "dd if=/dev/zero of=/dev/null bs=100M count=1", memoryLimitBytes=16 << 20),
+            shell("private", "touch /x 2>/dev/null; ls /dev/sda /dev/mem; mount -t tmpfs none /tmp && echo mounted", security={"privileged": True}),
+            shell("confined", "mount -t tmpfs none /tmp; grep Seccomp: /proc/self/status; ls /dev/sda; id; touch /root/x || echo ro; cat /conf/key; "
+                              "stat -c '%a %g' /conf/key /cache /ram; sleep 1000",
+                  security={"seccomp": "RuntimeDefault", "user": 33, "readOnlyRoot": True, "noNewPrivileges": True},
+                  mounts=[{"volume": "cache", "path": "/cache"}, {"volume": "ram", "path": "/ram"}, {"volume": "conf", "path": "/conf"}]))
+        plain = pod.state("plain", "terminated")
+        assert plain["exitCode"] == 3 and plain["reason"] == "Error", plain
+        log = pod.logs("plain")
+        assert "50000 100000\n" in log and f"{32 << 20}\n1\nweb-0\n127.0.0.1 localhost\nnameserver 10.0.2.3\n1\n" in log, log
+        hungry = pod.state("hungry", "terminated")
+        assert hungry["reason"] == "OOMKilled" and hungry["exitCode"] == 137, hungry
+        private = pod.state("private", "terminated")
+        assert private.get("exitCode", 0) == 0 and "/dev/sda" in pod.logs("private") and "mounted" in pod.logs("private"), pod.logs("private")
+        pod.state("confined", "running")
+        log = pod.await_log("confined", "2777 4000\n2777 4000\n")
+        assert "Seccomp:\t2" in log and "uid=33" in log and "4000" in log and "ro\n" in log and "one\n640 4000\n2777 4000\n2777 4000\n" in log, log
+        out, err, status = pod.exec("confined", "sh", "-c", "echo out; echo err >&2; cat; exit 5", stdin=b"input\n")
+        assert (out, err, status["exitCode"]) == ("out\ninput\n", "err\n", 5), (out, err, status)
+        out, _, status = pod.exec("confined", "sh", "-c", "echo tty; stty size", tty=True)
+        assert out.startswith("tty\r\n") and status["exitCode"] == 0, (out, status)
+        # Secrets and the like arrive while the container runs.
+        pod.spec["volumes"][2]["files"][0]["content"] = base64.b64encode(b"two\n").decode()
+        pod.apply()
+        end = time.monotonic() + 30
+        while pod.exec("confined", "cat", "/conf/key")[0] != "two\n":
+            assert time.monotonic() < end, "the file is not updated"
+        stats = json.loads(pod.get("/v1/stats")[1])
+        usage = next(c for c in stats["containers"] if c["name"] == "confined")
+        assert usage["cpuNanos"] > 0 and usage["memoryBytes"] > 0 and usage["processes"] > 0 and stats["scratch"]["capacityBytes"] > 0, stats
+
+
+def survives_a_fork_bomb(bench):
+    with Pod(bench) as pod:
+        pod.apply(shell("bomb", "f() { f | f & }; f; sleep 1000"), shell("other", "sleep 1000"))
+        pod.state("bomb", "running")
+        time.sleep(10)
+        assert pod.get("/v1/stats")[0] == 200
+        pod.channel.send(stop={"graceSeconds": 1})
+        assert pod.state("bomb", "terminated", 120)["exitCode"] == 137
+
+
+def survives_a_full_disk(bench):
+    with Pod(bench) as pod:
+        pod.apply(shell("filler", "dd if=/dev/zero of=/big bs=1M; df / | tail -1; echo full; sleep 1000"), shell("other", "sleep 1000"))
+        pod.state("filler", "running")
+        end = time.monotonic() + 120
+        while "full" not in pod.exec("filler", "sh", "-c", "[ -e /big ] && df / | grep -q 100% && echo full || echo not yet")[0]:
+            assert time.monotonic() < end, "the disk does not fill"
+        # Exec, and the end of containers, work without room on it.
+        assert pod.exec("other", "echo", "alive")[0] == "alive\n"
+        pod.channel.send(stop={"graceSeconds": 1})
+        filler = pod.state("filler", "terminated")
+        assert filler["exitCode"] == 137, filler
+
+
+def shares_processes(bench):
+    with Pod(bench, shareProcesses=True) as pod:
+        pod.apply(shell("first", "sleep 1234 & sleep 1235"), shell("second", "sleep 1236"))
+        pod.state("first", "running")
+        pod.state("second", "running")
+        seen = pod.exec("second", "ps", "-o", "pid,args")[0]
+        assert "1 /proc/self/exe pause" in seen.replace("  ", " ") and "sleep 1235" in seen, seen
+        # All of a container ends with its first process, though the namespace goes on.
+        pod.exec("second", "sh", "-c", "kill -9 $(ps -o pid,args | grep 'sleep 123[5]' | sed 's/^ *//' | head -n 1 | cut -d' ' -f1) || true")
+
+
+def keeps_emptydirs_and_logs_across_a_reset(bench):
+    with Pod(bench, restartPolicy="Always", volumes=[{"name": "cache"}]) as pod:
+        container = shell("main", "echo run >> /cache/runs; wc -l < /cache/runs; cat /tmp/left 2>/dev/null; echo x > /tmp/left; sleep 1000",
+                          mounts=[{"volume": "cache", "path": "/cache"}])
+        pod.apply(container)
+        pod.state("main", "running")
+        pod.await_log("main", "1\n")
+        time.sleep(6)  # the disk writes back by itself within 5 s
+        pod.vm.destroy()
+        pod.boot()
+        pod.apply()
+        pod.state("main", "running")
+        pod.await_log("main", "2\n")
+        assert "x" not in pod.logs("main"), "the container's own changes are still there"
+        assert "1\n" in pod.logs("main", previous=1)
+
+
+ALL = [runs_limits_and_tells, survives_a_fork_bomb, survives_a_full_disk, shares_processes, keeps_emptydirs_and_logs_across_a_reset]
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    bench = Bench(os.path.abspath(sys.argv[1]))
+    wanted = [t for t in ALL if not sys.argv[2:] or t.__name__ in sys.argv[2:]]
+    failed = 0
+    for test in wanted:
+        begin = time.monotonic()
+        try:
+            test(bench)
+            print(f"  ok: {test.__name__} ({time.monotonic() - begin:.1f} s)", flush=True)
+        except (AssertionError, OSError, KeyError, ValueError, StopIteration) as e:
+            failed += 1
+            print(f"  FAILED: {test.__name__}: {e}\n{traceback.format_exc(limit=4)}", flush=True)
+    print(f"{len(wanted) - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""A pod VM in QEMU, with the hardware that the lab gives one, for tests of the guest alone."""
+import base64
+import hashlib
+import json
+import os
+import pathlib
+import select
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+TETHER_PORT = 10350
+GUEST_IP = "10.0.2.15"
+
+
+class Failure(AssertionError):
+    """What a test expected did not happen."""
+
+
+def openssl(*args, **kwargs):
+    return subprocess.run(["openssl", *args], check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs).stdout
+
+
+class KubeletKey:
+    """A VCH key with a certificate of it, as the kubelet makes them."""
+
+    def __init__(self, directory):
+        self.key, self.cert = f"{directory}/vch.key", f"{directory}/vch.crt"
+        openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", self.key)
+        openssl("req", "-x509", "-new", "-key", self.key, "-days", "2", "-out", self.cert, "-subj", "/CN=VCH",
+                "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "subjectAltName=DNS:vch-kubelet")
+        self.hash = hashlib.sha256(openssl("pkey", "-in", self.key, "-pubout", "-outform", "DER")).hexdigest()
+        self.pem = pathlib.Path(self.cert).read_text()
+
+
+def accelerator():
+    """kvm where a VM really runs with it (the device alone proves nothing), else tcg."""
+    if os.environ.get("VCH_ACCEL"):
+        return os.environ["VCH_ACCEL"]
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg"
+    # A BIOS that finds nothing to boot says so on the debug console.
+    with tempfile.NamedTemporaryFile() as log:
+        probe = subprocess.Popen(["qemu-system-x86_64", "-accel", "kvm", "-nodefaults", "-display", "none", "-m", "64", "-chardev",
+                                  f"file,id=log,path={log.name}", "-device", "isa-debugcon,iobase=0x402,chardev=log"],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        end = time.monotonic() + 5
+        try:
+            while time.monotonic() < end and probe.poll() is None:
+                if b"No bootable device" in pathlib.Path(log.name).read_bytes():
+                    return "kvm"
+                time.sleep(0.1)
+        finally:
+            probe.kill()
+            probe.wait()
+    return "tcg"
+
+
+ACCEL = None
+
+
+class Vm:
+    """QEMU with a BIOS that boots the ISO, a PVSCSI controller, a vmxnet3 NIC and the guest's port.
+
+    `disks` are paths of images, in order of their units. Everything of it is in `self.dir`."""
+
+    def __init__(self, iso, config=None, disks=(), memory=256, cpus=1, extra=(), console=None):
+        global ACCEL
+        ACCEL = ACCEL or accelerator()
+        self.dir = tempfile.mkdtemp(prefix="vch-guest-")
+        self.console_path = console or f"{self.dir}/console.log"
+        self.port_lines, self._port_rest, self.port = [], b"", None
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.host_port = s.getsockname()[1]
+        command = ["qemu-system-x86_64", "-machine", "pc", "-accel", ACCEL, "-cpu", "host" if ACCEL == "kvm" else "max,la57=off", "-m", str(memory), "-smp", str(cpus), "-nodefaults",
+                   "-display", "none", "-no-reboot", "-boot", "order=d", "-cdrom", str(iso),
+                   "-serial", f"file:{self.console_path}",
+                   "-qmp", f"unix:{self.dir}/qmp,server=on,wait=off",
+                   "-device", "virtio-rng-pci",
+                   "-device", "virtio-serial-pci", "-chardev", f"socket,id=guest,path={self.dir}/port,server=on,wait=off",
+                   "-device", "virtserialport,chardev=guest,name=vch.guest.0",
+                   "-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.host_port}-{GUEST_IP}:{TETHER_PORT}",
+                   "-device", "vmxnet3,netdev=net,mac=00:50:56:00:00:01,romfile=",
+                   "-device", "pvscsi,id=scsi"]
+        for i, disk in enumerate(disks):
+            unit = i if i < 7 else i + 1
+            command += ["-drive", f"file={disk},if=none,id=disk{i},format=raw", "-device", f"scsi-hd,bus=scsi.0,drive=disk{i},scsi-id={unit},lun=0"]
+        if config is not None:
+            path = f"{self.dir}/config"
+            pathlib.Path(path).write_text(config if isinstance(config, str) else json.dumps(config))
+            command += ["-fw_cfg", f"name=opt/guestinfo.vch.config,file={path}"]
+        self.started = time.monotonic()
+        self.process = subprocess.Popen([*command, *extra], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.destroy()
+
+    def destroy(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stderr.close()
+        if self.port:
+            self.port.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def console(self):
+        try:
+            return pathlib.Path(self.console_path).read_text(errors="replace")
+        except OSError:
+            return ""
+
+    def cpu_seconds(self):
+        """What QEMU has used so far: tells boots apart also where other work runs."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def wait(self, what, condition, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            value = condition()
+            if value:
+                return value
+            if self.process.poll() is not None and not condition():
+                raise Failure(f"{what}: QEMU has ended\n{self.process.stderr.read().decode(errors='replace')}\n{self.console()[-3000:]}")
+            time.sleep(0.02)
+        raise Failure(f"{what}: not within {seconds} s\n{self.console()[-3000:]}")
+
+    def wait_console(self, text, seconds=120):
+        self.wait(f"console says {text!r}", lambda: text in self.console(), seconds)
+        return next(line for line in self.console().splitlines() if text in line)
+
+    def wait_off(self, seconds=60):
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"still on after {seconds} s\n{self.console()[-3000:]}") from None
+
+    # The host's end of the guest's port.
+    def connect_port(self):
+        self.wait("port", lambda: os.path.exists(f"{self.dir}/port"), 10)
+        self.port = socket.socket(socket.AF_UNIX)
+        self.port.connect(f"{self.dir}/port")
+
+    def disconnect_port(self):
+        self.port.close()
+        self.port, self._port_rest = None, b""
+
+    def port_line(self, op, seconds=60):
+        """The next line of the guest with this op."""
+        end = time.monotonic() + seconds
+        while True:
+            for i, line in enumerate(self.port_lines):
+                if line.get("op") == op:
+                    return self.port_lines.pop(i)
+            if not select.select([self.port], [], [], max(0.0, end - time.monotonic()))[0]:
+                raise Failure(f"no {op} from the guest within {seconds} s; got {self.port_lines}\n{self.console()[-3000:]}")
+            data = self.port.recv(65536)
+            if not data:
+                raise Failure("the guest's port is closed")
+            *lines, self._port_rest = (self._port_rest + data).split(b"\n")
+            self.port_lines += [json.loads(line) for line in lines]
+
+    def tell(self, **message):
+        self.port.sendall(json.dumps(message).encode() + b"\n")
+
+    def qmp(self, command):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(f"{self.dir}/qmp")
+            f = s.makefile("rw")
+            for name in ("qmp_capabilities", command):
+                f.write(json.dumps({"execute": name}) + "\n")
+                f.flush()
+                while "return" not in json.loads(f.readline()):
+                    pass
+
+    # The kubelet's end of the channel.
+    def channel(self, kubelet):
+        return Channel(self.host_port, kubelet)
+
+
+class Channel:
+    """GET /v1/channel, as the kubelet does it."""
+
+    def __init__(self, port, kubelet):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(kubelet.cert, kubelet.key)
+        self.socket = context.wrap_socket(socket.create_connection(("127.0.0.1", port), 20))
+        der = self.socket.getpeercert(binary_form=True)
+        spki = openssl("x509", "-inform", "DER", "-pubkey", "-noout", input=der)
+        self.key_hash = hashlib.sha256(base64.b64decode(b"".join(spki.splitlines()[1:-1]))).hexdigest()
+        self.socket.sendall(b"GET /v1/channel HTTP/1.1\r\nHost: tether\r\nConnection: Upgrade\r\nUpgrade: vch-channel/1\r\n\r\n")
+        self.file = self.socket.makefile("rb")
+        self.status = self.file.readline().decode().strip()
+        while self.file.readline().strip():
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.file.close()
+        self.socket.close()
+
+    def frame(self, kind, seconds=60, where=lambda frame: True):
+        """The next frame of this kind for which `where` holds."""
+        self.socket.settimeout(seconds)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            frame = json.loads(self.file.readline())
+            if kind in frame and where(frame[kind]):
+                return frame[kind]
+        raise Failure(f"no such {kind} within {seconds} s")
+
+    def send(self, **frame):
+        self.socket.sendall(json.dumps(frame).encode() + b"\n")
+
+
+def boot_config(kubelet, **more):
+    return {"version": 1, "podUid": "11111111-2222-3333-4444-555555555555", "hostName": "web-0", "address": f"{GUEST_IP}/24", "gateway": "10.0.2.2",
+            "dns": ["10.0.2.3"], "port": TETHER_PORT, "kubeletKeyHash": kubelet.hash, "kubeletCa": kubelet.pem, **more}
+
+
+def empty_disk(path, mib=256):
+    with open(path, "wb") as f:
+        f.truncate(mib << 20)
+    return path
+
+
+__all__ = ["Vm", "Channel", "KubeletKey", "Failure", "boot_config", "empty_disk"]

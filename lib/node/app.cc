@@ -130,6 +130,7 @@ struct App::Impl {
   void MakeImages();
   void MakeArchive();
   Task<Status> KeepLogs();
+  Task<StatusOr<std::unique_ptr<http::BodyReader>>> OpenLog(std::string uid, std::string container, bool previous);
   void Record(const kube::Object& pod, bool warning, std::string reason, std::string message,
               const std::string& container = "");
   void RegisterMetrics();
@@ -294,7 +295,10 @@ Status App::Impl::Make() {
                                               .client = *client,
                                               .links = *links,
                                               .pods = pods,
-                                              .archive = {}},
+                                              .archive =
+                                                  [this](std::string uid, std::string container, bool previous) {
+                                                    return OpenLog(std::move(uid), std::move(container), previous);
+                                                  }},
                                              options.api, options.kube.node_name, host_ip, options.pod.state_dir));
   }
   RegisterMetrics();
@@ -632,6 +636,12 @@ void App::Impl::MakeArchive() {
                                                     .links = *links,
                                                     .files = *log_files,
                                                     .changed = [this](const std::string& uid) { vm_queue->Add(uid); }});
+}
+
+Task<StatusOr<std::unique_ptr<http::BodyReader>>> App::Impl::OpenLog(std::string uid, std::string container,
+                                                                     bool previous) {
+  if (!archive) co_return absl::UnavailableError("vCenter has not answered yet");
+  co_return co_await archive->Open(std::move(uid), std::move(container), previous);
 }
 
 // What an earlier process has left can be judged once the pods are known.

@@ -59,7 +59,8 @@ class Lab:
         return run([ROOT / "tools/lab", command, self.dir, *args], check=check)
 
     def vms(self):
-        return json.loads(self.lab("vms") or "[]") or []
+        """Without templates: those are images, and stay."""
+        return [vm for vm in json.loads(self.lab("vms") or "[]") or [] if not vm.get("template")]
 
     def log(self, part="kubelet"):
         return pathlib.Path(self.dir, "log", f"{part}.log").read_text(errors="replace")

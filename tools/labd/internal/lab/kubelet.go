@@ -33,12 +33,18 @@ func (l *Lab) kubeletFlags(n Node) []string {
 		{"--address", l.kubeletIP()},
 		{"--port", strconv.Itoa(l.port(portNodes + 2*n.Index + 1))},
 		{"--client-ca-file", l.path("pki", "ca.crt")},
+		// Nobody listens there, but pods are made as in a cluster that has a DNS server.
+		{"--cluster-dns", "10.96.0.10"},
+		{"--cluster-domain", "cluster.local"},
 	}
 	if l.virtualMachines() {
 		known = append(known, [][2]string{
 			{"--node-ip", l.kubeletIP()},
 			{"--bootstrap-iso", "[" + vcenterDatastore + "] " + bootstrapISO},
 		}...)
+	}
+	if l.Options.Images != "" {
+		known = append(known, [2]string{"--registries", l.RegistriesFile()})
 	}
 	flags := []string{}
 	for _, f := range known {

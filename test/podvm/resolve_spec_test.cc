@@ -1,5 +1,6 @@
 #include "podvm/resolve_spec.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "guestapi/frame.h"

@@ -1,4 +1,5 @@
-// What most files include, read once with -Dpch=true. Every file still includes what it uses: other builds do without this one.
+// What most files include, read once with -Dpch=true. Every file still includes what it uses: other builds do without
+// this one.
 #pragma once
 
 #include <algorithm>
@@ -22,6 +23,7 @@
 #include <boost/json/monotonic_resource.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
+
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
@@ -33,5 +35,5 @@
 #include "async/clock.h"
 #include "async/task.h"
 #include "async/task_group.h"
-#include "async/wait.h"
 #include "async/timeout.h"
+#include "async/wait.h"

@@ -52,9 +52,7 @@ void WorkQueue::AddAfter(const std::string& key, absl::Duration delay) {
   if (!inserted && it->second.when <= when) return;
   it->second.when = when;
   // A copy: Add() erases the entry that owns this callback.
-  it->second.timer = clock_.Schedule(when, [this, key] {
-    Add(std::string(key));
-  });
+  it->second.timer = clock_.Schedule(when, [this, key] { Add(std::string(key)); });
 }
 
 void WorkQueue::AddRateLimited(const std::string& key) {

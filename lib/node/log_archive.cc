@@ -21,7 +21,8 @@ std::string PathOf(const std::string& pod_uid, const std::string& container, boo
   return absl::StrCat(pod_uid, "/", container, previous ? ".previous.log" : ".log");
 }
 
-// A nameless file, in the page cache: the length of a log is known only when all of it has come, and an upload begins with it.
+// A nameless file, in the page cache: the length of a log is known only when all of it has come, and an upload begins
+// with it.
 class Spool {
  public:
   Spool() : file_(std::tmpfile()) {}

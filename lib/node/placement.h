@@ -13,9 +13,9 @@ namespace vck::node {
 struct Placement {
   vimtypes::MoRef datacenter;
   std::string datacenter_path;  // folders and name, as datastore URLs want it: "DC0", "Europe/DC0"
-  vimtypes::MoRef compute;  // ComputeResource or ClusterComputeResource
-  vimtypes::MoRef pool;     // of the pod VMs
-  vimtypes::MoRef folder;   // of the pod VMs
+  vimtypes::MoRef compute;      // ComputeResource or ClusterComputeResource
+  vimtypes::MoRef pool;         // of the pod VMs
+  vimtypes::MoRef folder;       // of the pod VMs
   vimtypes::MoRef datastore;
   std::string datastore_name;
   podvm::NetworkBacking network;

@@ -70,6 +70,7 @@ struct CrunRuntime::Run {
   ChildPtr child;
   bool started = false, ended = false;
   bool stop_wanted = false, kill_wanted = false;
+  std::string failure;  // why it could not be started
   int exit_code = 0;
 };
 
@@ -187,7 +188,6 @@ void CrunRuntime::Start(const std::string& run_id, int attempt, const ContainerS
   run->id = run_id;
   run->attempt = attempt;
   run->spec = spec;
-  run->pod = spec_;
   runs_[run_id] = run;
   newest_[spec.name] = run;
   group_.Spawn("container", Main(run));
@@ -226,6 +226,7 @@ Task<> CrunRuntime::Main(RunPtr run) {
   if (failed) {
     runs_.erase(run->id);
     run->ended = true;
+    run->failure = failed->reason;
     run->live->Finish();
     if (run->kill_wanted) {
       Send(Exited{.run_id = run->id, .exit_code = 128 + SIGKILL, .signal = SIGKILL});
@@ -237,6 +238,7 @@ Task<> CrunRuntime::Main(RunPtr run) {
   }
   run->started = true;
   Send(Started{.run_id = run->id});
+  if (run->kill_wanted) KillAll(*run);
   if (run->stop_wanted) SendSignal(*run, run->bundle.stop_signal);
   co_await AwaitEnd(run);
   Exited exited = co_await Ended(run);
@@ -251,6 +253,7 @@ Task<std::optional<StartFailed>> CrunRuntime::Launch(RunPtr run) {
   BundleFailure failure;
   {
     auto turn = co_await bundle_turns_.Take();
+    run->pod = spec_;  // volumes must not fall back to what they held when the start was asked for
     auto pid_namespace = co_await PidNamespace(run);
     if (!pid_namespace.ok()) {
       co_return StartFailed{run->id, "CreateContainerError", std::string(pid_namespace.status().message())};
@@ -393,6 +396,9 @@ Task<> CrunRuntime::Remove(RunPtr run) {
     return true;
   };
   (void)co_await Offload(pool_, std::move(remove));
+  // What is left is remembered for its log.
+  run->bundle = {};
+  run->io.reset();
 }
 
 // ---- processes beside the containers' own ----
@@ -507,7 +513,7 @@ Task<StatusOr<RunLog>> CrunRuntime::FindLog(std::string container, bool previous
   if (!previous) {
     if (current < 0) {
       co_return absl::FailedPreconditionError(absl::StrCat("container \"", container, "\" in pod \"", spec_->pod_name,
-                                                           "\" is waiting to start: ContainerCreating"));
+                                                           "\" is waiting to start: ", WhyWaiting(container)));
     }
     co_return RunLog{LogPath(directory, current), newest != nullptr && !newest->ended ? newest->live : nullptr};
   }
@@ -519,6 +525,16 @@ Task<StatusOr<RunLog>> CrunRuntime::FindLog(std::string container, bool previous
         absl::StrCat("previous terminated container \"", container, "\" in pod \"", spec_->pod_name, "\" not found"));
   }
   co_return RunLog{LogPath(directory, *std::prev(before)), nullptr};
+}
+
+// As the lifecycle shows it.
+std::string CrunRuntime::WhyWaiting(std::string_view container) const {
+  if (auto it = newest_.find(container); it != newest_.end() && !it->second->failure.empty())
+    return it->second->failure;
+  bool has_init = std::any_of(spec_->containers.begin(), spec_->containers.end(), [](const ContainerSpec& c) {
+    return c.kind == ContainerSpec::Kind::kInit || c.kind == ContainerSpec::Kind::kSidecar;
+  });
+  return has_init ? "PodInitializing" : "ContainerCreating";
 }
 
 bool CrunRuntime::WillRestart(const Run& run) const {

@@ -105,6 +105,7 @@ class CrunRuntime {
   Task<> RunExec(RunPtr run, ProcessRequest request, std::shared_ptr<Starting> starting);
   Task<StatusOr<StartedProcess>> DoExec(RunPtr run, ProcessRequest request);
   [[nodiscard]] bool WillRestart(const Run& run) const;
+  [[nodiscard]] std::string WhyWaiting(std::string_view container) const;
   void Send(tether::Event event);
   void SendSignal(const Run& run, int signal);
   void KillAll(const Run& run);

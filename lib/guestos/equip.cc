@@ -1,5 +1,7 @@
 #include "guestos/equip.h"
 
+#include <malloc.h>
+
 #include "absl/time/time.h"
 #include "guestos/crun_runtime.h"
 #include "guestos/disks.h"
@@ -23,6 +25,7 @@ struct Equipment {
 }  // namespace
 
 Status EquipWithCrun(GuestParts parts, tether::Options* options) {
+  ::mallopt(M_ARENA_MAX, 1);               // a heap for each thread would cost more than they allocate
   auto* equipment = new Equipment(parts);  // the guest ends with the machine
   options->runtime = equipment->runtime.Factory();
   options->streams = &equipment->streams;

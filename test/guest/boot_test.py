@@ -41,7 +41,7 @@ def ready_fields(guest):
 def announces_itself_and_speaks_to_its_kubelet(bench):
     with bench.boot({"scratchUnit": 0}, disks=[bench.disk("scratch1")]) as guest:
         guest.connect_port()
-        announced = guest.port_line("set", 180)["guestinfo"][GUEST].split()
+        announced = guest.port_line("set")["guestinfo"][GUEST].split()
         assert announced[0] == "v1", announced
         net = guest.port_line("net")
         assert net["ip"] == [vm.GUEST_IP] and net["hostname"] == "web-0" and net["mac"] == "00:50:56:00:00:01", net
@@ -75,7 +75,7 @@ def a_strangers_key_is_refused(bench):
 def shuts_down_when_the_host_asks(bench):
     with bench.boot() as guest:
         guest.connect_port()
-        guest.port_line("set", 180)
+        guest.port_line("set")
         guest.tell(op="shutdown")
         guest.wait_off()
 

@@ -24,6 +24,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import vm  # noqa: E402
 
 IMAGE = "busybox@sha256:1"
+MAX_MEMORY_KIB = 10 << 10
+PATIENCE = float(os.environ.get("VCH_PATIENCE", "1"))  # for busy machines
 APPLETS = ("sh cat echo sleep id env ls stat stty true kill head tail yes dd wc ps nc grep pwd touch mount readlink mkdir df unshare nproc wget httpd "
            "hostname ip date tr sort").split()
 
@@ -62,13 +64,17 @@ class Pod:
                      "images": [{"id": IMAGE, "unit": 0}], "containers": [], **spec}
 
     def __enter__(self):
-        self.boot()
+        try:
+            self.boot()
+        except BaseException:
+            self.vm.destroy()
+            raise
         return self
 
     def boot(self):
         config = vm.boot_config(self.bench.kubelet, scratchUnit=1)
         self.vm = vm.Vm(self.bench.iso, config=config, disks=[self.bench.image, self.scratch], memory=self.memory)
-        self.vm.wait_console("tether ready", 180)
+        self.vm.wait_console("tether ready", 180 * PATIENCE)
         self.channel = self.vm.channel(self.bench.kubelet)
         self.channel.frame("hello")
         self.last = {}
@@ -95,14 +101,14 @@ class Pod:
             return found
 
         if not look(self.last):
-            self.channel.frame("state", seconds, look)
+            self.channel.frame("state", seconds * PATIENCE, look)
         return found[0]
 
     def request(self, method, target):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.load_cert_chain(self.bench.kubelet.cert, self.bench.kubelet.key)
-        connection = http.client.HTTPSConnection("127.0.0.1", self.vm.host_port, context=context, timeout=60)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.vm.host_port, context=context, timeout=60 * PATIENCE)
         return connection, method, target
 
     def get(self, target):
@@ -119,7 +125,7 @@ class Pod:
         return body
 
     def await_log(self, name, text, seconds=60):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while text not in (log := self.logs(name)):
             assert time.monotonic() < end, log
         return log
@@ -190,7 +196,7 @@ def runs_limits_and_tells(bench):
         # Secrets and the like arrive while the container runs.
         pod.spec["volumes"][2]["files"][0]["content"] = base64.b64encode(b"two\n").decode()
         pod.apply()
-        end = time.monotonic() + 30
+        end = time.monotonic() + 30 * PATIENCE
         while pod.exec("confined", "cat", "/conf/key")[0] != "two\n":
             assert time.monotonic() < end, "the file is not updated"
         stats = json.loads(pod.get("/v1/stats")[1])
@@ -212,7 +218,7 @@ def survives_a_full_disk(bench):
     with Pod(bench) as pod:
         pod.apply(shell("filler", "dd if=/dev/zero of=/big bs=1M; df / | tail -1; echo full; sleep 1000"), shell("other", "sleep 1000"))
         pod.state("filler", "running")
-        end = time.monotonic() + 120
+        end = time.monotonic() + 120 * PATIENCE
         while "full" not in pod.exec("filler", "sh", "-c", "[ -e /big ] && df / | grep -q 100% && echo full || echo not yet")[0]:
             assert time.monotonic() < end, "the disk does not fill"
         # Exec, and the end of containers, work without room on it.
@@ -220,6 +226,22 @@ def survives_a_full_disk(bench):
         pod.channel.send(stop={"graceSeconds": 1})
         filler = pod.state("filler", "terminated")
         assert filler["exitCode"] == 137, filler
+
+
+def stays_small(bench):
+    """The tether's memory: its binary on the tmpfs, and what is anonymous, while containers run and are looked at."""
+    with Pod(bench, hostPid=True, volumes=[{"name": "sbin", "kind": "hostPath", "hostPath": "/sbin"}]) as pod:
+        pod.apply(*(shell(f"c{i}", "yes | head -n 50000; sleep 1000", mounts=[{"volume": "sbin", "path": "/guest"}], readinessProbe={
+            "handler": {"kind": "exec", "command": ["true"]}}) for i in range(5)))
+        for i in range(5):
+            pod.state(f"c{i}", "running")
+            assert len(pod.logs(f"c{i}")) > 0
+        for _ in range(5):
+            pod.exec("c0", "true")
+        out = pod.exec("c0", "sh", "-c", "stat -L -c %s /guest/tether; grep RssAnon /proc/1/status")[0].split()
+        binary, anonymous = int(out[0]) >> 10, int(out[2])
+        print(f"    tether: binary {binary} KiB, anonymous {anonymous} KiB")
+        assert binary + anonymous <= MAX_MEMORY_KIB, out
 
 
 def shares_processes(bench):
@@ -250,7 +272,7 @@ def keeps_emptydirs_and_logs_across_a_reset(bench):
         assert "1\n" in pod.logs("main", previous=1)
 
 
-ALL = [runs_limits_and_tells, survives_a_fork_bomb, survives_a_full_disk, shares_processes, keeps_emptydirs_and_logs_across_a_reset]
+ALL = [runs_limits_and_tells, stays_small, survives_a_fork_bomb, survives_a_full_disk, shares_processes, keeps_emptydirs_and_logs_across_a_reset]
 
 
 def main():

@@ -134,11 +134,11 @@ class Vm:
             time.sleep(0.02)
         raise Failure(f"{what}: not within {seconds} s\n{self.console()[-3000:]}")
 
-    def wait_console(self, text, seconds=120):
+    def wait_console(self, text, seconds=300):
         self.wait(f"console says {text!r}", lambda: text in self.console(), seconds)
         return next(line for line in self.console().splitlines() if text in line)
 
-    def wait_off(self, seconds=60):
+    def wait_off(self, seconds=120):
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -146,7 +146,7 @@ class Vm:
 
     # The host's end of the guest's port.
     def connect_port(self):
-        self.wait("port", lambda: os.path.exists(f"{self.dir}/port"), 10)
+        self.wait("port", lambda: os.path.exists(f"{self.dir}/port"), 60)
         self.port = socket.socket(socket.AF_UNIX)
         self.port.connect(f"{self.dir}/port")
 
@@ -154,7 +154,7 @@ class Vm:
         self.port.close()
         self.port, self._port_rest = None, b""
 
-    def port_line(self, op, seconds=60):
+    def port_line(self, op, seconds=300):
         """The next line of the guest with this op."""
         end = time.monotonic() + seconds
         while True:

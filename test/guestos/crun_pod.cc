@@ -55,8 +55,8 @@ struct ImageFile {
     }
     fs::copy_file("/bin/busybox", root + "/bin/busybox");
     for (const char* applet :
-         {"sh",  "cat", "echo", "sleep", "id", "env",  "ls",   "stat", "stty",  "true",  "kill",    "head",
-          "yes", "dd",  "wc",   "ps",    "nc", "tail", "grep", "pwd",  "touch", "mount", "readlink"}) {
+         {"sh",  "cat", "echo", "sleep", "id", "env",  "ls",   "stat", "stty",  "true",  "kill",     "head",
+          "yes", "dd",  "wc",   "ps",    "nc", "tail", "grep", "pwd",  "touch", "mount", "readlink", "mkdir"}) {
       fs::create_symlink("busybox", root + "/bin/" + applet);
     }
     (void)WriteFile(root + "/etc/passwd", "root:x:0:0::/root:/bin/sh\nweb:x:33:33::/home/web:/bin/sh\n");

@@ -202,6 +202,23 @@ TEST_F(CrunTest, ReadOnlyRootButForVolumesOfTheImage) {
   EXPECT_THAT(Output("main"), EndsWith("no\nfrom-image\nx\n"));
 }
 
+TEST_F(CrunTest, MountsPropagate) {
+  pod_.volumes = {{.name = "shared"}};
+  ContainerSpec watcher = Shell("while ! [ -e /shared/in/file ]; do sleep 0.1; done; echo seen");
+  watcher.name = "watcher";
+  watcher.mounts = {{.volume = "shared", .path = "/shared", .host_to_container = true}};
+  const std::string watching = Start(watcher);
+  Await<Started>(watching);
+  ContainerSpec mounter =
+      Shell("mkdir /shared/in && mount -t tmpfs none /shared/in && touch /shared/in/file; sleep 1000");
+  mounter.security.privileged = true;
+  mounter.mounts = {{.volume = "shared", .path = "/shared", .bidirectional = true}};
+  const std::string mounting = Start(mounter);
+  Await<Started>(mounting);
+  EXPECT_EQ(Await<Exited>(watching).exit_code, 0);
+  EXPECT_EQ(Output("watcher"), "seen\n");
+}
+
 TEST_F(CrunTest, RuntimeDefaultSeccompAndNoNewPrivileges) {
   ContainerSpec container = Shell("grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status");
   container.security.seccomp = guestapi::Security::Seccomp::kRuntimeDefault;

@@ -9,8 +9,7 @@
 namespace vck::guestapi::internal {
 
 inline constexpr std::string_view kPolicies[] = {"Always", "OnFailure", "Never"};
-// Some 30 years: sums with it stay far from overflow.
-inline constexpr int64_t kMaxSeconds = 1'000'000'000;
+inline constexpr int64_t kMaxSeconds = kMaxSpecSeconds;
 
 json::Object ToJson(const ContainerSpec& container, const boost::json::storage_ptr& storage);
 StatusOr<ContainerSpec> ContainerFromJson(const json::Value& value, const std::string& where);

@@ -15,6 +15,8 @@
 
 namespace vck::guestapi {
 
+// The longest time in a spec, some 30 years: sums with it stay far from overflow.
+inline constexpr int64_t kMaxSpecSeconds = 1'000'000'000;
 inline constexpr int kVersion = 1;  // of the whole protocol; a peer with another major version is refused with a reason
 
 enum class RestartPolicy { kAlways, kOnFailure, kNever };

@@ -9,19 +9,49 @@ namespace vck::podvm {
 namespace {
 
 using kubeapi::Condition;
+using kubeapi::ContainerView;
 using kubeapi::PodPhase;
 using kubeapi::PodView;
 using kubeapi::RestartPolicy;
 using Kind = kubeapi::ContainerView::Kind;
 using State = ContainerStatus::State;
 
+// k8s.io/kubernetes pkg/api/v1/pod ContainerShouldRestart.
+bool Restarts(const PodView& pod, const ContainerView& c, int64_t exit_code) {
+  const std::string_view own = json::String(c.json(), "restartPolicy");
+  if (!own.empty()) {
+    for (const json::Value& rule : json::Items(c.json(), "restartPolicyRules")) {
+      if (json::String(rule, "action") != "Restart") continue;
+      const json::Value* on = json::Get(rule, "exitCodes");
+      bool named = false;
+      for (const json::Value& code : json::Items(on, "values")) {
+        named |= code.is_int64() && code.get_int64() == exit_code;
+      }
+      if (named != (json::String(on, "operator") == "NotIn")) return true;
+    }
+    if (own == "Always") return true;
+    if (own == "OnFailure") return exit_code != 0;
+    if (own == "Never") return false;
+  }
+  switch (pod.restart_policy()) {
+    case RestartPolicy::kOnFailure:
+      return exit_code != 0;
+    case RestartPolicy::kNever:
+      return false;
+    case RestartPolicy::kAlways:
+      break;
+  }
+  return true;
+}
+
 struct Counts {
-  int pending_init = 0, pending_sidecars = 0, failed_init = 0;
+  int pending_init = 0, pending_sidecars = 0, failed_init = 0;  // failed for good
   int running = 0, waiting = 0, stopped = 0, succeeded = 0;
+  int restarting = 0;        // stopped, and not for good
   bool initialized = false;  // some main container has been started
 };
 
-void CountInit(const ContainerStatus& c, Counts* n) {
+void CountInit(const PodView& pod, const ContainerView& view, const ContainerStatus& c, Counts* n) {
   if (c.kind == Kind::kSidecar) {
     if (c.state == State::kRunning) {
       if (!c.started) ++n->pending_sidecars;
@@ -37,12 +67,12 @@ void CountInit(const ContainerStatus& c, Counts* n) {
                                                                    : nullptr;
   if (ended == nullptr) {
     ++n->pending_init;
-  } else if (ended->exit_code != 0) {
+  } else if (ended->exit_code != 0 && !Restarts(pod, view, ended->exit_code)) {
     ++n->failed_init;
   }
 }
 
-void CountMain(const ContainerStatus& c, Counts* n) {
+void CountMain(const PodView& pod, const ContainerView& view, const ContainerStatus& c, Counts* n) {
   switch (c.state) {
     case State::kRunning:
       ++n->running;
@@ -50,9 +80,11 @@ void CountMain(const ContainerStatus& c, Counts* n) {
     case State::kTerminated:
       ++n->stopped;
       if (c.terminated.exit_code == 0) ++n->succeeded;
+      if (Restarts(pod, view, c.terminated.exit_code)) ++n->restarting;
       break;
     case State::kWaiting:
       ++(c.last ? n->stopped : n->waiting);
+      if (c.last && Restarts(pod, view, c.last->exit_code)) ++n->restarting;
       break;
   }
   n->initialized |= c.started || c.state != State::kWaiting || c.last.has_value();
@@ -83,17 +115,18 @@ bool AnyRunning(const PodStatus& status) {
 
 PodPhase PhaseOf(const PodView& pod, const PodStatus& status, bool terminal) {
   Counts n;
-  for (const ContainerStatus& c : status.init) CountInit(c, &n);
-  for (const ContainerStatus& c : status.main) CountMain(c, &n);
-  const RestartPolicy policy = pod.restart_policy();
-  if (n.failed_init > 0 && policy == RestartPolicy::kNever) return PodPhase::kFailed;
+  // The status has the pod's order.
+  size_t init = 0, main = 0;
+  pod.ForEachContainer([&](const ContainerView& view) {
+    if (view.is_init() && init < status.init.size()) CountInit(pod, view, status.init[init++], &n);
+    if (view.kind() == Kind::kMain && main < status.main.size()) CountMain(pod, view, status.main[main++], &n);
+  });
+  if (n.failed_init > 0) return PodPhase::kFailed;
   if (n.pending_init > 0 || (n.pending_sidecars > 0 && !n.initialized) || n.waiting > 0) return PodPhase::kPending;
   if (n.running > 0) return PodPhase::kRunning;
   if (n.stopped == 0) return PodPhase::kPending;
   const PodPhase ended = n.stopped == n.succeeded ? PodPhase::kSucceeded : PodPhase::kFailed;
-  if (terminal) return ended;
-  if (policy == RestartPolicy::kAlways) return PodPhase::kRunning;
-  return ended == PodPhase::kSucceeded || policy == RestartPolicy::kNever ? ended : PodPhase::kRunning;
+  return terminal || n.restarting == 0 ? ended : PodPhase::kRunning;
 }
 
 Condition InitializedCondition(const PodStatus& status) {

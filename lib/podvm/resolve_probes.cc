@@ -10,12 +10,11 @@ namespace {
 using guestapi::Handler;
 using kubeapi::ContainerView;
 
-constexpr int64_t kMaxSeconds = int64_t{1} << 31;
-
 int Bounded(const json::Value& value, std::string_view key, int64_t fallback, int64_t least) {
   const int64_t given = json::Int(value, key, fallback);
   // Zero is what clients of an old API may have stored for "not set".
-  return static_cast<int>(std::clamp<int64_t>(given == 0 && least > 0 ? fallback : given, least, kMaxSeconds - 1));
+  return static_cast<int>(
+      std::clamp<int64_t>(given == 0 && least > 0 ? fallback : given, least, guestapi::kMaxSpecSeconds));
 }
 
 // A number, or the name of one of the container's ports; 0 if it has no such port, so that the handler fails as the
@@ -59,7 +58,7 @@ std::optional<Handler> HandlerOf(const ContainerView& container, const json::Val
     out.service = json::String(grpc, "service");
   } else if (const json::Value* sleep = json::Get(value, "sleep")) {
     out.kind = Handler::Kind::kSleep;
-    out.seconds = std::clamp<int64_t>(json::Int(sleep, "seconds"), 0, kMaxSeconds);
+    out.seconds = std::clamp<int64_t>(json::Int(sleep, "seconds"), 0, guestapi::kMaxSpecSeconds);
   } else {
     return std::nullopt;
   }

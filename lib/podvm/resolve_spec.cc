@@ -15,8 +15,6 @@ namespace {
 using kubeapi::ContainerView;
 using kubeapi::PodView;
 
-constexpr int64_t kMaxSeconds = int64_t{1} << 31;
-
 guestapi::RestartPolicy PolicyOf(const PodView& pod) {
   switch (pod.restart_policy()) {
     case kubeapi::RestartPolicy::kOnFailure:
@@ -36,10 +34,10 @@ void ResolveOwnFields(const ResolveInputs& in, guestapi::GuestSpec* spec) {
   spec->pod_name = pod.name();
   spec->revision = in.revision;
   spec->generation = std::max<int64_t>(0, pod.generation());
-  spec->grace_seconds = std::clamp<int64_t>(pod.termination_grace_seconds(), 0, kMaxSeconds);
+  spec->grace_seconds = std::clamp<int64_t>(pod.termination_grace_seconds(), 0, guestapi::kMaxSpecSeconds);
   spec->restart_policy = PolicyOf(pod);
   if (auto deadline = pod.active_deadline_seconds()) {
-    spec->active_deadline_seconds = std::clamp<int64_t>(*deadline, 0, kMaxSeconds);
+    spec->active_deadline_seconds = std::clamp<int64_t>(*deadline, 0, guestapi::kMaxSpecSeconds);
   }
   for (size_t i = 0; i < in.images.size(); ++i) {
     spec->images.push_back({.id = in.images[i].second, .unit = guestapi::UnitOfDisk(static_cast<int>(i))});

@@ -116,8 +116,10 @@ void Computer::Phase() {
   const bool deadline = guest_ != nullptr && guest_->deadline_exceeded && guest_->finished;
   status_.phase = PhaseOf(pod_, status_, ended_);
   if (deadline || (ended_ && !kubeapi::IsTerminal(status_.phase))) status_.phase = PodPhase::kFailed;
-  if (kubeapi::IsTerminal(status_.phase) && AnyRunning(status_)) {
-    // Something runs: the end is not told before it is there.
+  const bool over = ended_ || situation_.ended;
+  if (kubeapi::IsTerminal(status_.phase) && (AnyRunning(status_) || !over)) {
+    // Something runs, or the guest may start it again (a failed liveness probe, another image): the end is not told
+    // before it is there.
     status_.phase = have == PodPhase::kPending || have == PodPhase::kUnknown ? PodPhase::kPending : PodPhase::kRunning;
   } else if (deadline) {
     status_.reason = "DeadlineExceeded";

@@ -124,11 +124,12 @@ void Lifecycle::On(const Apply& event, Stamp now) {
     }
     Container& container = containers_.emplace_back(std::move(*same));
     before.erase(same);
-    const bool image_changed = container.spec.image != wanted.image;
     container.spec = wanted;
     // What stood in the way of a start may be gone.
     container.error_until = now.mono;
-    if (!image_changed || (wanted.kind != Kind::kMain && wanted.kind != Kind::kSidecar)) continue;
+    const bool restartable = wanted.kind == Kind::kMain || wanted.kind == Kind::kSidecar;
+    // One that could not be started again is left alone.
+    if (!restartable || container.run_image == wanted.image || !wanted.config_error.empty()) continue;
     container.backoff = absl::ZeroDuration();
     container.retry_at = Instant::Never();
     if (!container.alive() || ending_) continue;
@@ -376,6 +377,11 @@ bool Lifecycle::DoneForGood(const Container& container) const {
   // A start that failed is repeated whatever the policy says: nothing has run.
   if (!container.error.empty()) return false;
   if (container.spec.kind == Kind::kInit && container.run.exit_code == 0) return true;
+  const int code = container.run.exit_code;
+  for (const guestapi::RestartRule& rule : container.spec.restart_rules) {
+    const bool named = std::find(rule.exit_codes.begin(), rule.exit_codes.end(), code) != rule.exit_codes.end();
+    if (named != rule.negated && container.spec.kind != Kind::kEphemeral) return false;
+  }
   switch (PolicyOf(container)) {
     case RestartPolicy::kAlways:
       return false;
@@ -441,6 +447,7 @@ void Lifecycle::Start(Container* container, Stamp /*now*/) {
   container->retry_at = Instant::Never();
   container->phase = Phase::kStarting;
   container->starting_id = new_id_();
+  container->run_image = container->spec.image;
   container->again = false;
   container->end = {};
   Lasting();

@@ -164,6 +164,7 @@ class Lifecycle {
     guestapi::ContainerSpec spec;
     Phase phase = Phase::kPending;
     std::string starting_id;    // of the run that is not running yet
+    std::string run_image;      // what the newest run was started from
     absl::Time starting_at;     // when its process started
     Instant started_mono;       // likewise
     guestapi::Termination run;  // the current or last run; its id is "" before the first

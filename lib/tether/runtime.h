@@ -40,9 +40,9 @@ class Runtime {
   virtual void Kill(const std::string& run_id) = 0;
   // Runs a command in the namespaces and with the user, environment and limits of a running container; its stdin is
   // empty. A command that fails is a result, not an error. NotFound: there is no such run (any more). DeadlineExceeded:
-  // it took longer than `timeout` and was killed. InvalidArgument: the program cannot be executed (the message is the
-  // one that users know: "exec: "x": executable file not found in $PATH"). Else Internal or Unavailable. When the
-  // caller is cancelled, the command is killed. Callers are joined before the runtime goes.
+  // it took longer than `timeout` (which may be infinite) and was killed. InvalidArgument: the program cannot be
+  // executed (the message is the one that users know: "exec: "x": executable file not found in $PATH"). Else Internal
+  // or Unavailable. When the caller is cancelled, the command is killed. Callers are joined before the runtime goes.
   virtual Task<StatusOr<ExecResult>> Exec(std::string run_id, std::vector<std::string> command,
                                           absl::Duration timeout) = 0;
 };

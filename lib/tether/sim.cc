@@ -135,6 +135,7 @@ void Sim::Boot(const GuestPtr& guest) {
     };
     options.prober = MakeFakeProber;
     options.journal = &guest->journal;
+    options.streams = options_.streams;
     auto tether = Tether::Create(executor_, clock_, std::move(options));
     status = tether.status();
     if (tether.ok()) guest->tether = *std::move(tether);

@@ -22,6 +22,7 @@ namespace vck::tether {
 struct SimOptions {
   uint16_t port = 10350;  // of guests whose configuration names none
   absl::Duration boot_delay = absl::ZeroDuration();
+  Streams* streams = nullptr;  // of all guests; null: they have no exec and no logs. Outlives them
 };
 
 class Sim {

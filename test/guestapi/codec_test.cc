@@ -36,6 +36,7 @@ GuestSpec FullSpec() {
   main.args = {"echo \"a\\b\n\x01\" ü"};
   main.env = {{"B", "2"}, {"A", "1"}, {"B", "3"}};
   main.working_dir = "/srv";
+  main.restart_rules = {{.exit_codes = {42}}, {.negated = true, .exit_codes = {0, 255}}};
   main.readiness.emplace();
   main.startup.emplace();
   spec.containers = {init, main};
@@ -55,6 +56,8 @@ TEST(Spec, SurvivesTheWire) {
   EXPECT_EQ(back->containers[1].args, FullSpec().containers[1].args);
   EXPECT_EQ(back->containers[1].env, FullSpec().containers[1].env) << "order and duplicates count";
   EXPECT_TRUE(back->containers[1].startup.has_value());
+  ASSERT_EQ(back->containers[1].restart_rules.size(), 2u);
+  EXPECT_TRUE(back->containers[1].restart_rules[1].negated);
 }
 
 TEST(Spec, DefaultsAreTheProtocolsAndUnknownFieldsAreSkipped) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "podvm/pod_status.h"
 #include "podvm/run_id.h"
 #include "world.h"
 
@@ -272,6 +273,47 @@ TEST(Status, PhasesAsTheKubelets) {
   late.Write();
   EXPECT_EQ(late.phase(), "Failed");
   EXPECT_EQ(json::String(late.status(), "reason"), "DeadlineExceeded");
+}
+
+TEST(Status, TheGuestDecidesWhenAPodIsOver) {
+  // Killed by its liveness probe it ended well, and is about to be restarted.
+  World w(kOnFailure);
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Write();
+  w.Exited("c", 0);
+  w.Write();
+  EXPECT_EQ(w.phase(), "Running");
+  w.Running("c", "r1");
+  w.Write();
+  EXPECT_EQ(w.phase(), "Running");
+  EXPECT_EQ(w.Restarts(), 1);
+}
+
+TEST(Status, RestartPoliciesOfContainersCountBeforeThePods) {
+  World w(R"({"restartPolicy":"Never","containers":[
+    {"name":"c","image":"x","restartPolicy":"OnFailure"},
+    {"name":"d","image":"x","restartPolicy":"Never","restartPolicyRules":[{"action":"Restart","exitCodes":{"operator":"In","values":[42]}}]}]})");
+  w.VmOn();
+  w.Running("c", "c0");
+  w.Running("d", "d0");
+  w.Write();
+  w.Exited("c", 1);
+  w.Container("c").phase = guestapi::ContainerState::Phase::kWaiting;
+  w.Container("c").reason = "CrashLoopBackOff";
+  w.Container("c").last = guestapi::Termination{.id = "c0", .reason = "Error", .exit_code = 1};
+  w.Exited("d", 42);
+  w.Write();
+  EXPECT_EQ(w.phase(), "Running");
+  PodStatus status;
+  kubeapi::PodView pod(w.pod);
+  status.main = {{.name = "c", .state = ContainerStatus::State::kTerminated, .terminated = {.exit_code = 0}},
+                 {.name = "d", .state = ContainerStatus::State::kTerminated, .terminated = {.exit_code = 42}}};
+  EXPECT_EQ(PhaseOf(pod, status, false), kubeapi::PodPhase::kRunning);
+  status.main[1].terminated.exit_code = 1;
+  EXPECT_EQ(PhaseOf(pod, status, false), kubeapi::PodPhase::kFailed);
+  status.main[1].terminated.exit_code = 0;
+  EXPECT_EQ(PhaseOf(pod, status, false), kubeapi::PodPhase::kSucceeded);
 }
 
 TEST(Status, InitContainersAndSidecars) {

@@ -234,6 +234,15 @@ TEST(Policy, AContainersOwnCountsBeforeThePods) {
   EXPECT_EQ(again.View(), "i=CrashLoopBackOff*1 c=PodInitializing");
 }
 
+TEST(Policy, RulesOfExitCodesCountBeforeIt) {
+  GuestSpec spec = PodSpec(kNever, {Container("a", "sleep 1; exit 42"), Container("b", "sleep 1; exit 3")});
+  spec.containers[0].restart_rules = {{.exit_codes = {41, 42}}};
+  spec.containers[1].restart_rules = {{.negated = true, .exit_codes = {0, 3}}};
+  Pod pod(spec);
+  pod.Pass(absl::Seconds(2));
+  EXPECT_EQ(pod.View(), "a=CrashLoopBackOff*1 b=Error(3)");
+}
+
 TEST(Hooks, AContainerRunsOnceItsPostStartHasEnded) {
   GuestSpec spec = PodSpec(kAlways, {Container("a", ""), Container("b", "")});
   spec.containers[0].post_start.emplace();
@@ -395,6 +404,23 @@ TEST(Images, AnotherImageRestartsWhatRuns) {
   EXPECT_EQ(pod.TakeLog(), "TERM:c@5 c@5") << "what has ended for good stays so";
   EXPECT_EQ(pod.View(), "i=Completed(0) c=Running/ready*1 done=Completed(0)");
   EXPECT_THAT(pod.TakeEvents(), ::testing::Contains("Killing c: Container c definition changed, will be restarted"));
+}
+
+TEST(Images, OneThatCannotBeStartedRestartsNothing) {
+  GuestSpec spec = PodSpec(kAlways, {Container("c", "")});
+  Pod pod(spec);
+  pod.Pass(absl::Seconds(1));
+  spec.containers[0].image = "a:2";
+  spec.containers[0].config_error = "image a:2 is not in this VM";
+  spec.revision = 2;
+  pod.Apply(spec);
+  pod.Pass(absl::Seconds(1));
+  EXPECT_EQ(pod.View(), "c=Running/ready");
+  spec.containers[0].config_error.clear();
+  spec.revision = 3;
+  pod.Apply(spec);
+  pod.Pass(absl::Seconds(1));
+  EXPECT_EQ(pod.TakeLog(), "c@0 TERM:c@2 c@2");
 }
 
 TEST(Events, AreBoundedAndTheNewestStay) {

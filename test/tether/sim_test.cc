@@ -1,6 +1,7 @@
 // Guests and their tethers over the control protocol; real sockets, fake time.
 #include "tether/sim.h"
 
+#include <algorithm>
 #include <deque>
 
 #include <boost/asio/co_spawn.hpp>
@@ -259,6 +260,76 @@ TEST_F(SimTest, PowerOffIsHardAndResetBootsAnew) {
   EXPECT_THAT(TakeOps(), ElementsAre("set vm-1", "net vm-1")) << "vCenter knows what it did itself";
   auto refused = Run(TestChannel::Open(&loop_.clock(), vch_.Client(vch_.key), 1));
   EXPECT_TRUE(absl::IsUnavailable(refused.status())) << refused.status();
+}
+
+TEST_F(SimTest, ProbesAndHooksAreRun) {
+  PowerOn(1);
+  auto channel = Open(1);
+  Next<guestapi::Hello>(channel.get());
+  Next<GuestState>(channel.get());
+  using Kind = guestapi::Handler::Kind;
+  auto spec = PodSpec(guestapi::RestartPolicy::kAlways, {Container("a", ""), Container("b", ""), Container("c", "")});
+  spec.pod_uid = "uid-1";
+  spec.containers[0].readiness = {.handler = {.kind = Kind::kExec, .command = {"false"}}, .failure_threshold = 1};
+  spec.containers[1].readiness = {.handler = {.kind = Kind::kHttp, .port = 80}};
+  spec.containers[2].post_start = guestapi::Handler{.kind = Kind::kSleep, .seconds = 3};
+  spec.containers[2].liveness = {.handler = {.kind = Kind::kExec, .command = {"sleep", "100"}}, .timeout = 2};
+  Send(channel.get(), spec);
+  GuestState state = NextState(channel.get());
+  while (!state.containers[1].ready) state = NextState(channel.get());
+  EXPECT_FALSE(state.containers[0].ready) << "nothing listens in a simulated pod, but scripts are run";
+  EXPECT_EQ(state.containers[2].phase, guestapi::ContainerState::Phase::kWaiting);
+  for (int i = 0; i < 3; ++i) loop_.Advance(absl::Seconds(1));
+  while (state.containers[2].phase != guestapi::ContainerState::Phase::kRunning) state = NextState(channel.get());
+  auto told = [&](std::string_view message) {
+    return std::any_of(state.events.begin(), state.events.end(), [&](const auto& e) { return e.message == message; });
+  };
+  EXPECT_TRUE(told("Readiness probe failed: "));
+  loop_.Advance(absl::Seconds(3));
+  while (!told("Liveness probe failed: command timed out: timeout 2s exceeded")) state = NextState(channel.get());
+}
+
+TEST_F(SimTest, AResetGoesOnFromTheJournal) {
+  Connect();
+  PowerOn(1);
+  auto channel = Open(1);
+  auto spec = PodSpec(guestapi::RestartPolicy::kAlways, {Container("c", ""), Container("secret", "")});
+  spec.pod_uid = "uid-1";
+  spec.revision = 5;
+  spec.containers[0].liveness.emplace();
+  spec.containers[1].confidential = true;
+  Next<guestapi::Hello>(channel.get());
+  GuestState before = Next<GuestState>(channel.get());
+  Send(channel.get(), spec);
+  while (before.containers.size() < 2 || before.containers[1].id.empty()) before = NextState(channel.get());
+  loop_.RunReady();
+  TakeOps();
+  EXPECT_TRUE(Op("reset", 1).ok());
+  ASSERT_TRUE(Until([&] {
+    loop_.clock().Advance(absl::Milliseconds(5));
+    return lines_.size() == 2;
+  }));
+  auto set = *json::Parse(lines_[0]);
+  auto announced = guestapi::DecodeAnnouncement(json::String(json::Get(set, "guestinfo"), guestapi::kGuestKey));
+  ASSERT_TRUE(announced.ok());
+  EXPECT_EQ(announced->history(), before.boot_id);
+  EXPECT_NE(announced->boot_id, before.boot_id);
+  channel = Open(1);
+  Next<guestapi::Hello>(channel.get());
+  GuestState state = Next<GuestState>(channel.get());
+  while (state.containers[0].phase != guestapi::ContainerState::Phase::kRunning) state = NextState(channel.get());
+  EXPECT_EQ(state.boot_id, announced->boot_id);
+  EXPECT_EQ(state.history(), before.boot_id);
+  EXPECT_EQ(state.spec_revision, 0);
+  EXPECT_EQ(state.containers[0].restart_count, 1);
+  EXPECT_EQ(state.containers[0].last->id, before.containers[0].id);
+  EXPECT_EQ(state.containers[0].last->exit_code, 137);
+  EXPECT_THAT(state.containers[1].message, HasSubstr("waiting for the kubelet"));
+  spec.revision = 1;
+  Send(channel.get(), spec);
+  while (state.containers[1].phase != guestapi::ContainerState::Phase::kRunning) state = NextState(channel.get());
+  EXPECT_EQ(state.spec_revision, 1);
+  EXPECT_EQ(state.containers[1].restart_count, 1);
 }
 
 TEST_F(SimTest, SurvivesALostConnectionToVcenter) {

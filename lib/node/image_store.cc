@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -56,16 +57,19 @@ VSphereImageStore::VSphereImageStore(Clock& clock, vsphere::Calls& calls, const 
 Task<StatusOr<std::vector<VSphereImageStore::Anchor>>> VSphereImageStore::Read(std::vector<MoRef> vms) {
   std::vector<Anchor> anchors;
   if (vms.empty()) co_return anchors;
-  CO_ASSIGN_OR_RETURN(
-      auto objects,
-      co_await calls_.Retrieve(std::move(vms), {"name", "config.template", "config.annotation", "config.extraConfig",
-                                                "config.hardware.device", "summary.storage.committed"}));
+  CO_ASSIGN_OR_RETURN(auto objects,
+                      co_await calls_.Retrieve(
+                          std::move(vms), {"name", "config.template", "config.annotation", "config.extraConfig",
+                                           "config.hardware.device", "config.modified", "summary.storage.committed"}));
   for (const vsphere::ObjectChange& object : objects) {
     Anchor anchor{.vm = object.object};
     anchor.image.id = object.object.value;
     for (const vsphere::PropertyValue& p : object.changes) {
       if (p.name == "name") anchor.name = TextOf(p.value);
       if (p.name == "config.annotation") anchor.image.names = NamesIn(TextOf(p.value));
+      // Its notes are written when a tag comes to mean it: of two images with a tag, the younger has it.
+      if (p.name == "config.modified")
+        (void)absl::ParseTime(absl::RFC3339_full, TextOf(p.value), &anchor.image.created, nullptr);
       if (p.name == "summary.storage.committed") anchor.image.size_bytes = NumberOf(p.value);
       if (p.name == "config.template") {
         const bool* is = std::get_if<bool>(&p.value);
@@ -148,17 +152,14 @@ Task<StatusOr<image::StoredImage>> VSphereImageStore::Import(image::NewImage ima
                      {std::string(vch::kImageKey), image.digest}};
   CO_ASSIGN_OR_RETURN(auto spec, vimtypes::BuildConfigSpec(vm));
   importing_.insert(name);
+  absl::Cleanup done = [this, &name] { importing_.erase(name); };
   auto imported = co_await vsphere::ImportVm(clock_, calls_, clients_,
                                              {.pool = placement_.pool,
                                               .folder = placement_.folder,
                                               .spec = std::move(spec),
                                               .disks = {{.size = image.vmdk_bytes, .open = std::move(image.open)}}});
-  if (!imported.ok()) {
-    importing_.erase(name);
-    co_return imported.status();
-  }
+  if (!imported.ok()) co_return imported.status();
   auto stored = co_await Finish(*imported);
-  importing_.erase(name);
   if (stored.ok()) co_return stored;
   Status removed = co_await calls_.Destroy(*imported);
   if (!removed.ok()) LogV(1, "An import that failed stays until the next start", {{"vm", name}, {"err", removed}});
@@ -178,10 +179,12 @@ bool VSphereImageStore::HasChildren(const image::StoredImage& image) const {
                                                  [digest](const auto& name) { return DigestOf(name) == digest; });
   };
   for (const auto& [moid, vm] : calls_.inventory().vms().items()) {
+    if (vm->pod_key.empty()) continue;
+    // What cannot be read may be anything.
     auto key = vch::ParsePodKey(vm->pod_key);
-    if (!key.ok()) continue;
+    if (!key.ok()) return true;
     auto images = vch::ParseImages(key->images);
-    if (images.ok() && std::any_of(images->begin(), images->end(), is_it)) return true;
+    if (!images.ok() || std::any_of(images->begin(), images->end(), is_it)) return true;
   }
   return false;
 }

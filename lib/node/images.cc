@@ -1,11 +1,15 @@
 #include "node/images.h"
 
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "http/tls.h"
+#include "kube/proxy_env.h"
+#include "kube/yaml_field.h"
 
 namespace vck::node {
 namespace {
@@ -27,6 +31,14 @@ vsphere::ClientFactory HostClients(Executor executor, Clock& clock) {
   };
 }
 
+std::string ProxyOf(const http::Url& origin) {
+  return kube::ProxyFromEnvironment(origin, [](const std::string& name) -> std::optional<std::string> {
+    const char* value = std::getenv(name.c_str());
+    if (value == nullptr) return std::nullopt;
+    return value;
+  });
+}
+
 }  // namespace
 
 StatusOr<oci::RegistryConfig> ReadRegistries(const std::string& file) {
@@ -35,14 +47,19 @@ StatusOr<oci::RegistryConfig> ReadRegistries(const std::string& file) {
   if (!in) return absl::NotFoundError(absl::StrCat("cannot read ", file));
   std::stringstream text;
   text << in.rdbuf();
-  auto config = oci::ParseRegistryConfig(text.str());
+  std::string json = text.str();
+  if (!absl::StripLeadingAsciiWhitespace(json).starts_with('{')) {
+    ASSIGN_OR_RETURN(kube::YamlField yaml, kube::ParseYaml(json, file));
+    ASSIGN_OR_RETURN(json, kube::YamlToJson(yaml));
+  }
+  auto config = oci::ParseRegistryConfig(json);
   if (!config.ok()) return Annotate(config.status(), file);
   return config;
 }
 
 Images::Images(Deps deps, const ImageOptions& options, oci::RegistryConfig registries, std::string work_dir)
     : deps_(std::move(deps)),
-      registry_(deps_.executor, deps_.clock, deps_.pool, {.config = std::move(registries)}),
+      registry_(deps_.executor, deps_.clock, deps_.pool, {.config = std::move(registries), .proxy = ProxyOf}),
       store_(deps_.clock, deps_.calls, deps_.placement, deps_.vch_id, HostClients(deps_.executor, deps_.clock)),
       service_(deps_.executor, deps_.clock, deps_.registry, registry_, store_,
                {.changed = deps_.changed,

@@ -17,6 +17,8 @@ namespace {
 
 // One for each stream and each client's idle connection.
 constexpr int kMaxConnections = 8192;
+// A command is in the target; as much as the kubelet takes.
+constexpr size_t kMaxHeader = size_t{1024} * 1024;
 // Bodies are forms of /run.
 constexpr size_t kMaxBody = size_t{64} * 1024;
 
@@ -69,6 +71,7 @@ class KubeletApiImpl : public KubeletApi {
       options.port = static_cast<uint16_t>(self->options_.port);
       options.tls = self->tls_->state().tls;
       options.idle_timeout = absl::Seconds(90);
+      options.max_header_bytes = kMaxHeader;
       options.max_body_bytes = kMaxBody;
       options.max_connections = kMaxConnections;
       // A client that does not read (kubectl logs | less) is none that is gone.

@@ -83,6 +83,21 @@ class Flags {
   std::string group_;
 };
 
+// "--flag=" sets a flag to nothing, as with Kubernetes' own components; CLI11 takes it for a flag without its value. In
+// CLI11's order: the last one first.
+std::vector<std::string> Arguments(int argc, char** argv) {
+  std::vector<std::string> arguments;
+  for (int i = argc - 1; i > 0; --i) {
+    std::string_view argument = argv[i];
+    if (argument.size() > 3 && argument.starts_with("--") && argument.find('=') == argument.size() - 1) {
+      arguments.emplace_back();
+      argument.remove_suffix(1);
+    }
+    arguments.emplace_back(argument);
+  }
+  return arguments;
+}
+
 void AddFlags(Flags& f, node::Options& o) {
   f.Group("Kubernetes");
   f.Add("--kubeconfig", o.kube.kubeconfig,
@@ -216,7 +231,7 @@ std::optional<CommandLine> ParseCommandLine(int argc, char** argv, int* exit_cod
   app.config_formatter(std::make_shared<YamlConfig>());
   app.allow_config_extras(false);
   try {
-    app.parse(argc, argv);
+    app.parse(Arguments(argc, argv));
   } catch (const CLI::Success& e) {
     *exit_code = app.exit(e);
     return std::nullopt;

@@ -275,7 +275,7 @@ def events_and_describe(lab):
 
 def second_node_on_http1_and_paged_lists(lab):
     lab.lab("node", "vch2", "--", "--kube-api-http2=false", "--kube-api-streaming-list=false", "--logging-format", "json",
-            "--register-with-taints", "")
+            "--register-with-taints=")
     wait_for("vch2 is Ready", lambda: lab.node_ready("vch2"), 60)
     cidrs = {lab.get("node", n)["spec"]["podCIDR"] for n in ("vch1", "vch2")}
     expect(len(cidrs) == 2, f"each node has its own addresses: {cidrs}")

@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""kubectl's logs, exec, cp and port-forward through a real API server and the kubelet API, in a lab whose simulated guests run their
+commands on this machine (test/kubeletapi/host_guests). Also who is not let in.
+
+usage: kubectl_streams.py --build DIR [--junit FILE] [NAME...]
+"""
+import argparse
+import concurrent.futures
+import hashlib
+import http.server
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import xml.sax.saxutils
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from harness import Failure, Lab, run, wait_for  # noqa: E402
+
+
+def expect(truth, message):
+    if not truth:
+        raise Failure(message)
+
+
+def raw(lab, *args, stdin=None, timeout=300):
+    return subprocess.run(["kubectl", *args], input=stdin, capture_output=True, timeout=timeout, env=lab.env)
+
+
+def in_pod(lab, *command, flags=(), stdin=None, timeout=300):
+    return raw(lab, "exec", *flags, "web", "-c", "c", "--", *command, stdin=stdin, timeout=timeout)
+
+
+# kubectl speaks WebSocket (translated to SPDY by the API server), or SPDY all the way.
+def both_ways_to_speak(lab, check):
+    for websockets in ("true", "false"):
+        env = dict(lab.env)
+        lab.env["KUBECTL_REMOTE_COMMAND_WEBSOCKETS"] = lab.env["KUBECTL_PORT_FORWARD_WEBSOCKETS"] = websockets
+        try:
+            check()
+        except Failure as error:
+            raise Failure(f"with WebSockets {websockets}: {error}") from error
+        finally:
+            lab.env = env
+
+
+# ---- scenarios ----
+
+def exec_and_its_exit_code(lab):
+    def check():
+        done = in_pod(lab, "sh", "-c", "echo out; echo err >&2; exit 42")
+        expect(done.returncode == 42 and done.stdout == b"out\n", f"{done.returncode}: {done.stdout} {done.stderr}")
+        expect(b"err\n" in done.stderr and b"exit code 42" in done.stderr, str(done.stderr))
+        done = in_pod(lab, "true")
+        expect(done.returncode == 0 and done.stdout == done.stderr == b"", str(done))
+        done = in_pod(lab, "no-such-program")
+        expect(done.returncode != 0, str(done))
+    both_ways_to_speak(lab, check)
+
+
+def exec_takes_input_to_its_end(lab):
+    def check():
+        done = in_pod(lab, "sh", "-c", "wc -c; echo done", flags=("-i",), stdin=b"x" * 100_000)
+        expect(done.stdout.split() == [b"100000", b"done"], str(done)[:500])
+        # A command that does not read all of it.
+        done = in_pod(lab, "head", "-c", "3", flags=("-i",), stdin=b"abcdef" * 1_000_000)
+        expect(done.stdout == b"abc", str(done)[:500])
+    both_ways_to_speak(lab, check)
+
+
+def two_hundred_megabytes_both_ways(lab):
+    data = os.urandom(1 << 20) * 200
+
+    def check():
+        begin = time.monotonic()
+        done = in_pod(lab, "cat", flags=("-i",), stdin=data)
+        expect(hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest(),
+               f"{len(done.stdout)} bytes came back, {done.stderr[:500]}")
+        print(f"  200 MB there and back in {time.monotonic() - begin:.1f} s", flush=True)
+    both_ways_to_speak(lab, check)
+
+
+def many_sessions_at_once(lab):
+    def one(i):
+        done = in_pod(lab, "sh", "-c", f"sleep 2; echo {i}; exit {i % 7}")
+        return done.returncode == i % 7 and done.stdout == f"{i}\n".encode()
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        expect(all(pool.map(one, range(48))), "a session went wrong")
+
+
+def a_client_that_leaves_ends_its_command(lab):
+    mark = f"mark-{os.getpid()}"
+    client = subprocess.Popen(["kubectl", "exec", "web", "-c", "c", "--", "sh", "-c", f": {mark}; sleep 1000"],
+                              env=lab.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Only the command in the "pod": kubectl's own words begin with kubectl.
+    running = lambda: subprocess.run(["pgrep", "-f", f"^sh -c : {mark}"], capture_output=True).stdout  # noqa: E731
+    try:
+        wait_for("the command", running)
+    finally:
+        client.kill()
+        client.wait()
+    wait_for("the end of the command", lambda: not running(), 30)
+
+
+def copies_of_trees_and_files(lab):
+    with tempfile.TemporaryDirectory() as here, tempfile.TemporaryDirectory() as there:
+        tree = pathlib.Path(here, "tree")
+        for i in range(2000):
+            file = tree / f"d{i % 40}" / f"f{i}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(os.urandom(i % 100) * 20)
+        lab.kubectl("cp", str(tree), f"web:{there}/tree", "-c", "c")
+        run(["diff", "-r", str(tree), f"{there}/tree"])
+        big = pathlib.Path(there, "big")
+        big.write_bytes(os.urandom(1 << 20) * 100)
+        lab.kubectl("cp", f"web:{big}", f"{here}/big", "-c", "c", timeout=300)
+        expect(pathlib.Path(here, "big").read_bytes() == big.read_bytes(), "another file came back")
+
+
+def logs_with_their_options(lab):
+    expect(lab.kubectl("logs", "web", "-c", "lines-20000").count("\n") == 20000, "not all lines")
+    expect(lab.kubectl("logs", "web", "-c", "c") .startswith("line 0 "), "not its log")
+    client = subprocess.Popen(["kubectl", "logs", "-f", "web", "-c", "c"], env=lab.env, stdout=subprocess.PIPE, text=True)
+    try:
+        lines = [client.stdout.readline() for _ in range(10)]
+        expect(lines[9] == "line 9\n", str(lines))
+    finally:
+        client.kill()
+        client.wait()
+        client.stdout.close()
+    error = raw(lab, "logs", "web", "-c", "nobody").stderr
+    expect(b"container nobody is not valid for pod web" in error, str(error))
+
+
+class Web:
+    """A server on a port of this machine: what a pod would run."""
+
+    def __enter__(self):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = hashlib.sha256(self.path.encode()).hexdigest().encode() * 1000
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+        return self.server.server_address[1]
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+def port_forward_with_parallel_connections(lab):
+    def check():
+        with Web() as port:
+            client = subprocess.Popen(["kubectl", "port-forward", "pod/web", f":{port}"], env=lab.env, stdout=subprocess.PIPE, text=True)
+            try:
+                local = int(client.stdout.readline().split("127.0.0.1:")[1].split()[0])
+
+                def fetch(i):
+                    done = run(["curl", "-sf", "--max-time", "60", f"http://127.0.0.1:{local}/{i}"])
+                    return done == hashlib.sha256(f"/{i}".encode()).hexdigest() * 1000
+                with concurrent.futures.ThreadPoolExecutor(10) as pool:
+                    expect(all(pool.map(fetch, range(100))), "another page came back")
+            finally:
+                client.kill()
+                client.wait()
+                client.stdout.close()
+    both_ways_to_speak(lab, check)
+
+
+def port_forward_to_nobody(lab):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    client = subprocess.Popen(["kubectl", "port-forward", "pod/web", f":{port}"], env=lab.env, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)
+    try:
+        local = int(client.stdout.readline().split("127.0.0.1:")[1].split()[0])
+        subprocess.run(["curl", "-s", "--max-time", "20", f"http://127.0.0.1:{local}/"], capture_output=True)
+        line = client.stderr.readline()
+        expect(f"error forwarding port {port} to pod web_default" in line, line)
+    finally:
+        client.kill()
+        client.wait()
+        client.stdout.close()
+        client.stderr.close()
+
+
+def who_may_not_come_in(lab):
+    port = lab.get("node", "vch1")["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+    pki = pathlib.Path(lab.dir, "pki")
+
+    def curl(path, *flags):
+        out = run(["curl", "-s", "--max-time", "20", "-w", "\n%{http_code}", *flags, f"https://127.0.0.1:{port}{path}"], check=False)
+        body, code = out.rsplit("\n", 1)
+        return int(code), body
+    trust = ("--cacert", str(pki / "ca.crt"))
+    wait_for("a certificate of the cluster's CA", lambda: curl("/pods", *trust)[0] == 401)
+    expect(curl("/pods", *trust) == (401, "Unauthorized"), "without a certificate")
+    with tempfile.TemporaryDirectory() as other:
+        run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-keyout",
+             f"{other}/k", "-out", f"{other}/c", "-subj", "/O=system:masters/CN=kube-apiserver-kubelet-client"])
+        expect(curl("/pods", *trust, "--cert", f"{other}/c", "--key", f"{other}/k") == (401, "Unauthorized"), "of another CA")
+    good = (*trust, "--cert", str(pki / "kubelet-client.crt"), "--key", str(pki / "kubelet-client.key"))
+    code, body = curl("/pods", *good)
+    expect(code == 200 and '"name":"web"' in body, f"{code} {body[:200]}")
+    token = lab.kubectl("create", "token", "default").strip()
+    bearer = lambda t: ("-H", f"Authorization: Bearer {t}")  # noqa: E731
+    code, body = curl("/pods", *trust, *bearer(token))
+    expect(code == 403 and "Forbidden (user=system:serviceaccount:default:default, verb=get, resource=nodes, subresource(s)=[pods proxy])" in body, body)
+    expect(curl("/pods", *trust, *bearer(token + "x")) == (401, "Unauthorized"), "a broken token")
+    expect(curl("/pods/..%2fexec/default/web/c", *good)[0] == 404, "an encoded slash")
+    expect(curl("/pods/%2e%2e/exec/default/web/c", "--path-as-is", *good)[0] == 404, "encoded dots")
+    expect(curl("//pods", "--path-as-is", *trust)[0] == 307, "an unclean path")
+
+
+ALL = [exec_and_its_exit_code, exec_takes_input_to_its_end, two_hundred_megabytes_both_ways, many_sessions_at_once,
+       a_client_that_leaves_ends_its_command, copies_of_trees_and_files, logs_with_their_options, port_forward_with_parallel_connections,
+       port_forward_to_nobody, who_may_not_come_in]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--junit")
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    build = pathlib.Path(args.build).resolve()
+    binaries = pathlib.Path(tempfile.mkdtemp(prefix="vch-host-guests-"))
+    for name, source in (("vch-kubelet", "cmd/vch-kubelet/vch-kubelet"), ("guest-sim", "test/kubeletapi/host_guests")):
+        (binaries / "cmd" / name).mkdir(parents=True)
+        (binaries / "cmd" / name / name).symlink_to(build / source)
+    results = []
+    print("[lab] bringing it up", flush=True)
+    lab = None
+    try:
+        lab = Lab(binaries)
+        lab.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"},
+                   "spec": {"nodeSelector": {"type": "virtual-kubelet"}, "tolerations": [{"operator": "Exists"}],
+                            "terminationGracePeriodSeconds": 1,
+                            "containers": [{"name": name, "image": "busybox", "command": ["sleep", "1000000"]} for name in ("c", "lines-20000")]}})
+        lab.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=120s")
+        for scenario in [s for s in ALL if not args.names or s.__name__ in args.names]:
+            begin = time.monotonic()
+            error = None
+            try:
+                scenario(lab)
+            except (Failure, subprocess.TimeoutExpired, KeyError, IndexError, OSError, ValueError) as e:
+                error = f"{type(e).__name__}: {e}\n{traceback.format_exc(limit=3)}"
+            for part in ("kubelet", "guests"):
+                text = lab.log(part)
+                for mark in ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer", "terminate called"):
+                    if mark in text and error is None:
+                        error = f"{part}: {text[text.find(mark) - 200:][:3000]}"
+            results.append((scenario.__name__, time.monotonic() - begin, error))
+            print(f"{'FAILED' if error else 'ok':6} {scenario.__name__} ({results[-1][1]:.1f} s)" + (f"\n{error}" if error else ""), flush=True)
+    finally:
+        if lab:
+            lab.down()
+        shutil.rmtree(binaries)
+    if args.junit:
+        with open(args.junit, "w", encoding="utf-8") as out:
+            out.write('<testsuites><testsuite name="kubectl">')
+            for name, seconds, error in results:
+                out.write(f'<testcase name="{name}" time="{seconds:.1f}">')
+                if error:
+                    out.write(f"<failure>{xml.sax.saxutils.escape(error)}</failure>")
+                out.write("</testcase>")
+            out.write("</testsuite></testsuites>\n")
+    failed = sum(1 for _, _, error in results if error)
+    print(f"{len(results) - failed} passed, {failed} failed")
+    return 1 if failed or not results else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

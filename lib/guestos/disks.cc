@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "guestos/kernel_files.h"
 #include "guestos/poll.h"
 
@@ -16,6 +17,16 @@ namespace fs = std::filesystem;
 
 // What the driver calls itself in sysfs. Other controllers (the CD-ROM's) have units of their own.
 constexpr std::string_view kDriver = "vmw_pvscsi";
+
+constexpr absl::Duration kRescanInterval = absl::Seconds(1);
+
+void Rescan() {
+  std::error_code ec;
+  for (const auto& host : fs::directory_iterator("/sys/class/scsi_host", ec)) {
+    auto driver = ReadKernelFile((host.path() / "proc_name").string());
+    if (driver.ok() && *driver == kDriver) (void)WriteKernelFile((host.path() / "scan").string(), "- - -");
+  }
+}
 
 }  // namespace
 
@@ -41,8 +52,13 @@ StatusOr<std::string> FindDisk(int unit, const std::string& sys) {
 
 StatusOr<std::string> AwaitDisk(int unit, absl::Duration limit) {
   StatusOr<std::string> found = absl::NotFoundError("");
+  absl::Time rescan_at = absl::Now() + kRescanInterval;
   const bool there = PollUntil(limit, [&] {
     found = FindDisk(unit);
+    if (!found.ok() && absl::Now() >= rescan_at) {
+      Rescan();
+      rescan_at = absl::Now() + kRescanInterval;
+    }
     // devtmpfs makes the node a little later.
     return found.ok() && fs::exists(*found);
   });

@@ -11,7 +11,8 @@ namespace vck::guestos {
 // The block device ("/dev/sdb") of SCSI unit `unit`. `sys` is where sysfs is mounted. NotFound when there is none
 // (yet).
 StatusOr<std::string> FindDisk(int unit, const std::string& sys = "/sys");
-// The same, but waits for the device to show up. Blocks; DeadlineExceeded after `limit`.
+// The same, but waits for the device to show up, and has the kernel look again: it may have missed a disk that was
+// added while it ran. Blocks; DeadlineExceeded after `limit`.
 StatusOr<std::string> AwaitDisk(int unit, absl::Duration limit);
 
 }  // namespace vck::guestos

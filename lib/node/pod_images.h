@@ -24,19 +24,25 @@ class PodImages {
   };
   explicit PodImages(Deps deps) : deps_(std::move(deps)) {}
 
-  // One for each distinct reference among the containers (ephemeral ones, which come later, apart), in their order:
-  // the order of the VM's disks.
+  // One for each distinct reference among the containers, in their order: the order of the VM's disks.
   struct Disks {
     std::vector<vch::PodImage> images;
     std::vector<podvm::ImageDisk> disks;
   };
-  // The disks when all images are there; else nothing, and memory.image_waits says for what each container waits.
-  // FailedPrecondition for a pod with more images than a VM can have disks.
+  // The disks of a new VM, without those of ephemeral containers, when all images are there; else nothing, and
+  // memory.image_waits says for what each container waits. FailedPrecondition for a pod with more images than a VM can
+  // have disks.
   StatusOr<std::optional<Disks>> Want(const kubeapi::PodView& pod, PodMemory& memory);
-  // The VM is there, or the pod is gone: from now on the VMs tell which images are in use.
+  // For a VM that has `have`: the disks that are ready of those that containers need besides, ephemeral ones among
+  // them. Others may follow; memory.image_waits says for what their containers wait. FailedPrecondition as above.
+  StatusOr<Disks> WantMore(const kubeapi::PodView& pod, const std::vector<vch::PodImage>& have, PodMemory& memory);
+  // The VM has all, or the pod is gone: from now on the VMs tell which images are in use.
   void Release(const std::string& pod_uid) { deps_.release(pod_uid); }
 
  private:
+  image::ImageStatus Ask(const kubeapi::PodView& pod, const kubeapi::ContainerView& container,
+                         const std::shared_ptr<const oci::Keyring>& keyring, PodMemory& memory);
+
   Deps deps_;
 };
 

@@ -20,7 +20,8 @@ struct VmReconciler::Look {
   PodFacts facts;
   podvm::PlanInputs in;
   std::string ip;
-  std::optional<PodImages::Disks> disks;  // of a VM that is to be made
+  std::optional<PodImages::Disks> disks;  // of a VM that is to be made, or to be added to the one that there is
+  std::vector<vch::PodImage> images;      // what the disks of the VM hold
   [[nodiscard]] const kubeapi::PodView* pod() const { return facts.pod ? &*facts.pod : nullptr; }
 };
 
@@ -96,9 +97,6 @@ Status VmReconciler::Prepare(Look& look) {
     memory.creating = false;
     memory.create_unknown_since.reset();
     memory.created.reset();
-    // Its disks are in the inventory now, which tells what is in use.
-    if (deps_.images != nullptr) deps_.images->Release(look.uid);
-    memory.image_waits.clear();
   }
   // Created and still not in the inventory: it was destroyed at once, or an update was lost and a relist will tell.
   if (memory.created && in.now - memory.created_at > absl::Minutes(1)) memory.created.reset();
@@ -125,11 +123,13 @@ Status VmReconciler::Prepare(Look& look) {
       AdmitPod(look);
     } else {
       Admitted(look);
+      WantMoreImages(look);
     }
     Resolve(look);
   }
   in.may_create = memory.admitted && memory.waits_for().admitted() && (deps_.images == nullptr || look.disks);
   in.may_not_reason = memory.waits_for().message;
+  in.images_to_add = !in.vm.vms.empty() && look.disks && !look.disks->images.empty();
   in.spec_revision = memory.spec ? memory.spec->revision : 0;
   in.pushed_revision = memory.pushed_revision;
   in.stop_since = memory.stop_since;
@@ -208,17 +208,34 @@ void VmReconciler::WantImages(Look& look) {
   if (memory.image_waits != before) deps_.events.status_changed(look.uid);
 }
 
-void VmReconciler::Resolve(Look& look) {
-  // The disks of the VM, once there is one, say what they hold.
-  std::vector<std::pair<std::string, std::string>> images;
+void VmReconciler::WantMoreImages(Look& look) {
+  PodMemory& memory = *look.memory;
+  // A VM says what its disks hold.
   for (const auto& vm : look.facts.records) {
     const vch::PodKey* key = deps_.facts.vms.KeyOf(vm->vm.value);
     if (key == nullptr) continue;
     auto parsed = vch::ParseImages(key->images);
     if (!parsed.ok()) continue;
-    for (vch::PodImage& image : *parsed) images.emplace_back(std::move(image.reference), std::move(image.id));
+    look.images = *std::move(parsed);
     break;
   }
+  if (deps_.images == nullptr || look.images.empty()) return;
+  const auto before = memory.image_waits;
+  const bool complete = memory.images_complete;
+  auto more = deps_.images->WantMore(*look.pod(), look.images, memory);
+  if (more.ok()) {
+    look.disks = *std::move(more);
+  } else {
+    Warn(look, "Failed", std::string(more.status().message()));
+  }
+  // Its disks are in the inventory now, which tells what is in use.
+  if (memory.images_complete && !complete) deps_.images->Release(look.uid);
+  if (memory.image_waits != before) deps_.events.status_changed(look.uid);
+}
+
+void VmReconciler::Resolve(Look& look) {
+  std::vector<std::pair<std::string, std::string>> images;
+  for (const vch::PodImage& image : look.images) images.emplace_back(image.reference, image.id);
   deps_.sync_spec({.object = *look.facts.object,
                    .view = *look.pod(),
                    .ip = look.ip,
@@ -266,6 +283,8 @@ Task<Status> VmReconciler::Act(Look& look, const podvm::Action& action) {
         Warn(look, "FailedCreatePodSandBox", absl::StrCat("could not power the pod VM on: ", status.message()));
       co_return status;
     }
+    case Kind::kAddImages:
+      co_return co_await AddImages(look, action.vm);
     case Kind::kPushSpec:
       if (memory.spec) {
         deps_.facts.links.Push(look.uid, memory.spec);
@@ -323,6 +342,9 @@ Task<Status> VmReconciler::Create(Look& look) {
                             .port = options_.tether_port,
                             .kubelet_key_hash = deps_.facts.links.key_hash(),
                             .kubelet_ca = deps_.facts.links.ca_pem()};
+  // The scratch disk follows those of the images.
+  std::vector<vch::PodImage> held = images.images;
+  if (!held.empty() && settings.scratch_bytes > 0) held.emplace_back();
   vch::PodKey key{.vch_id = options_.vch_id,
                   .pod_uid = look.uid,
                   .pod_namespace = std::string(look.pod()->ns()),
@@ -330,7 +352,7 @@ Task<Status> VmReconciler::Create(Look& look) {
                   .pod_ip = look.ip,
                   .node = options_.node_name,
                   .spec_hash = "",
-                  .images = vch::EncodeImages(images.images)};
+                  .images = vch::EncodeImages(held)};
   podvm::VmIdentity identity{
       .name = look.facts.vm_name,
       .pod_key = vch::Encode(key),
@@ -368,6 +390,26 @@ Task<Status> VmReconciler::Create(Look& look) {
     Warn(look, "FailedCreatePodSandBox", absl::StrCat("could not power the pod VM on: ", on.message()));
   }
   co_return on;
+}
+
+Task<Status> VmReconciler::AddImages(Look& look, vimtypes::MoRef vm) {
+  const vch::PodKey* have = deps_.facts.vms.KeyOf(vm.value);
+  if (have == nullptr) co_return absl::OkStatus();  // gone in the meantime
+  vch::PodKey key = *have;
+  std::vector<vch::PodImage> held = look.images;
+  std::vector<VmOps::ImageAtUnit> added;
+  for (size_t i = 0; i < look.disks->images.size(); ++i) {
+    added.push_back({.unit = guestapi::UnitOfDisk(held.size()), .disk = look.disks->disks[i]});
+    held.push_back(look.disks->images[i]);
+  }
+  key.images = vch::EncodeImages(held);
+  LogV(2, "Image disks are added to a pod VM", {{"uid", look.uid}, {"vm", vm.value}, {"images", key.images}});
+  Status status = co_await deps_.ops.AddImages(vm, std::move(added), vch::Encode(key));
+  if (absl::IsNotFound(status)) co_return absl::OkStatus();
+  if (!status.ok()) {
+    Warn(look, "Failed", absl::StrCat("could not add the disk of an image to the pod VM: ", status.message()));
+  }
+  co_return status;
 }
 
 Task<Status> VmReconciler::SettleUnknownCreate(Look& look) {

@@ -61,9 +61,12 @@ class VmReconciler {
   void AdmitPod(Look& look);
   void Admitted(Look& look);
   void WantImages(Look& look);
+  // Of containers that came after the VM.
+  void WantMoreImages(Look& look);
   void Resolve(Look& look);
   Task<Status> Act(Look& look, const podvm::Action& action);
   Task<Status> Create(Look& look);
+  Task<Status> AddImages(Look& look, vimtypes::MoRef vm);
   Task<Status> SettleUnknownCreate(Look& look);
   void Link(Look& look, const podvm::Plan& plan);
   void Forget(const std::string& uid);

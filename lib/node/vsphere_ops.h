@@ -16,6 +16,7 @@ class VSphereOps : public VmOps {
   Task<Status> PowerOn(vimtypes::MoRef vm) override { return calls_.PowerOn(std::move(vm), placement_.datacenter); }
   Task<Status> PowerOff(vimtypes::MoRef vm) override { return calls_.PowerOff(std::move(vm)); }
   Task<Status> Destroy(vimtypes::MoRef vm) override { return calls_.Destroy(std::move(vm)); }
+  Task<Status> AddImages(vimtypes::MoRef vm, std::vector<ImageAtUnit> images, std::string pod_key) override;
   Task<Status> Answer(vimtypes::MoRef vm, std::string question, std::string choice) override {
     return calls_.Answer(std::move(vm), std::move(question), std::move(choice));
   }

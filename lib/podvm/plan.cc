@@ -209,6 +209,8 @@ void Planner::KeepRunning() {
   }
   plan_.link = Plan::Link::kConnect;
   if (GuestFinished()) return Wait("FinalStatus");
+  // Others of the pod's changes need not wait for it.
+  if (in_.images_to_add) Do(Action::Kind::kAddImages);
   if (in_.spec_revision == 0) return Wait("SpecNotReady");
   if (in_.spec_revision > in_.pushed_revision) Do(Action::Kind::kPushSpec);
 }
@@ -288,6 +290,8 @@ std::string_view ActionName(Action::Kind kind) {
       return "CreateVm";
     case Action::Kind::kPowerOn:
       return "PowerOn";
+    case Action::Kind::kAddImages:
+      return "AddImages";
     case Action::Kind::kPushSpec:
       return "PushSpec";
     case Action::Kind::kAskStop:

@@ -34,6 +34,7 @@ struct PlanInputs {
 
   VmFacts vm;
   GuestFacts guest;
+  bool images_to_add = false;     // there are image disks that a container needs and its VM has not
   bool address_available = true;  // an IP for a new VM is reserved or DHCP is used
 
   // What this kubelet remembers; all may be lost at a restart.
@@ -51,6 +52,7 @@ struct Action {
   enum class Kind {
     kCreateVm,        // with all its devices; powered on in the next round, when the inventory shows it
     kPowerOn,         // vm
+    kAddImages,       // vm: image disks for containers that came later
     kPushSpec,        // the newest revision to the link
     kAskStop,         // grace
     kSaveLogs,        // of a finished pod, before its guest powers off

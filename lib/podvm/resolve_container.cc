@@ -133,11 +133,6 @@ Status Configure(const ResolveInputs& in, const ContainerView& c, ContainerSpec*
   std::vector<std::string> unsupported;
   FindUnsupported(c, &unsupported);
   if (!unsupported.empty()) return absl::UnimplementedError(absl::StrJoin(unsupported, "; "));
-  // An ephemeral container, or a change of an image, came after the VM.
-  if (!in.images.empty() && spec->image_id.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("image ", GoQuote(c.image()), " is not among those that the pod VM was made with"));
-  }
   ASSIGN_OR_RETURN(spec->security, ResolveSecurity(pod, c));
   Env env;
   RETURN_IF_ERROR(ResolveEnv(in, c, &env));
@@ -151,6 +146,12 @@ Status Configure(const ResolveInputs& in, const ContainerView& c, ContainerSpec*
 }
 
 }  // namespace
+
+bool HasImage(const ResolveInputs& in, const ContainerView& c) {
+  // Simulated guests may have none at all.
+  return in.images.empty() ||
+         std::any_of(in.images.begin(), in.images.end(), [&](const auto& image) { return image.first == c.image(); });
+}
 
 Status ResolveContainer(const ResolveInputs& in, const ContainerView& c, ContainerSpec* spec) {
   spec->kind = KindOf(c.kind());

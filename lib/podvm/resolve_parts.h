@@ -63,6 +63,8 @@ StatusOr<guestapi::Security> ResolveSecurity(const kubeapi::PodView& pod, const 
 std::optional<int64_t> CommonUser(const kubeapi::PodView& pod);
 
 // ---- resolve_container.cc ----
+// False: the pod VM does not have its image (yet).
+bool HasImage(const ResolveInputs& in, const kubeapi::ContainerView& container);
 // Unavailable only; what else is wrong is in `spec->config_error`.
 Status ResolveContainer(const ResolveInputs& in, const kubeapi::ContainerView& container,
                         guestapi::ContainerSpec* spec);

@@ -40,6 +40,7 @@ void ResolveOwnFields(const ResolveInputs& in, guestapi::GuestSpec* spec) {
     spec->active_deadline_seconds = std::clamp<int64_t>(*deadline, 0, guestapi::kMaxSpecSeconds);
   }
   for (size_t i = 0; i < in.images.size(); ++i) {
+    if (in.images[i].second.empty()) continue;  // the scratch disk
     spec->images.push_back({.id = in.images[i].second, .unit = guestapi::UnitOfDisk(static_cast<int>(i))});
   }
   spec->host_network = pod.host_network();
@@ -111,6 +112,11 @@ ResolveResult ResolveSpec(const ResolveInputs& in) {
     fail("FailedCreatePodSandBox", absl::StrCat("Failed to create pod sandbox: ", network.message()));
   }
   pod.ForEachContainer([&](const ContainerView& c) {
+    if (!internal::HasImage(in, c)) {
+      // Its disk is still to be added: an ephemeral container comes with it, and all others stay as they are.
+      if (c.kind() != ContainerView::Kind::kEphemeral) pending = true;
+      return;
+    }
     guestapi::ContainerSpec& container = spec.containers.emplace_back();
     if (!internal::ResolveContainer(in, c, &container).ok()) pending = true;
     if (!container.config_error.empty()) {

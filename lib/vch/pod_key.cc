@@ -87,7 +87,7 @@ StatusOr<std::vector<PodImage>> ParseImages(std::string_view text) {
   if (text.empty()) return images;
   for (std::string_view item : absl::StrSplit(text, ',')) {
     std::vector<std::string> parts = absl::StrSplit(item, '|');
-    if (parts.size() != 2 || parts[0].empty() || parts[1].empty()) {
+    if (parts.size() != 2 || parts[0].empty() != parts[1].empty()) {
       return absl::InvalidArgumentError("vch.pod key: images are not of the form reference|id,reference|id");
     }
     images.push_back({.reference = std::move(parts[0]), .id = std::move(parts[1])});

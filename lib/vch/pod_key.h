@@ -20,19 +20,20 @@ struct PodKey {
   std::string pod_ip;     // given by the kubelet's own address management; empty with DHCP
   std::string node;       // that created it
   std::string spec_hash;  // of what the VM was created from
-  // What its first disks hold, in the order of their SCSI units; "" for a VM without image disks.
+  // What its disks hold, in the order of their SCSI units; "" for a VM without image disks.
   std::string images;
   friend bool operator==(const PodKey&, const PodKey&) = default;
 };
 
 std::string Encode(const PodKey& key);
 
-// An image disk: the reference as the pod writes it, and what it was resolved to ("repo@sha256:…").
+// An image disk: the reference as the pod writes it, and what it was resolved to ("repo@sha256:…"). Both are empty for
+// a disk that holds no image (the scratch disk, when image disks were added after it).
 struct PodImage {
   std::string reference, id;
   friend bool operator==(const PodImage&, const PodImage&) = default;
 };
-// The form of PodKey::images: "reference|id,reference|id". References and ids hold neither ',' nor '|'.
+// The form of PodKey::images: "reference|id,reference|id,|". References and ids hold neither ',' nor '|'.
 std::string EncodeImages(const std::vector<PodImage>& images);
 // InvalidArgument if it is not of that form.
 StatusOr<std::vector<PodImage>> ParseImages(std::string_view text);

@@ -20,12 +20,12 @@ VirtualDeviceConfigSpec Add(std::shared_ptr<VirtualDevice> device) {
   return {.operation = "add", .device = std::move(device)};
 }
 
-StatusOr<VirtualDeviceConfigSpec> Disk(const VmSpec& vm, const DiskSpec& disk, size_t index) {
+// `unit` is the disk's on the controller; `index` tells it from others of the same spec.
+StatusOr<VirtualDeviceConfigSpec> Disk(const DiskSpec& disk, int32_t controller_key, int32_t unit, size_t index) {
   int kinds = static_cast<int>(disk.new_bytes > 0) + static_cast<int>(!disk.file.empty()) +
               static_cast<int>(!disk.parent.empty());
   if (kinds != 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("VM ", vm.name, ", disk ", index, ": expected one of a size, a file or a parent"));
+    return absl::InvalidArgumentError(absl::StrCat("disk ", index, ": expected one of a size, a file or a parent"));
   }
   auto device = std::make_shared<VirtualDisk>();
   auto backing = std::make_shared<VirtualDiskFlatVer2BackingInfo>();
@@ -48,8 +48,8 @@ StatusOr<VirtualDeviceConfigSpec> Disk(const VmSpec& vm, const DiskSpec& disk, s
   }
   device->key = kFirstDiskKey - static_cast<int32_t>(index);
   device->backing = std::move(backing);
-  device->controllerKey = kScsiKey;
-  device->unitNumber = static_cast<int32_t>(index < kControllerUnit ? index : index + 1);
+  device->controllerKey = controller_key;
+  device->unitNumber = unit;
   device->capacityInKB = (bytes + 1023) / 1024;
   if (bytes > 0) device->capacityInBytes = bytes;
   VirtualDeviceConfigSpec change = Add(std::move(device));
@@ -117,8 +117,9 @@ StatusOr<VirtualMachineConfigSpec> BuildConfigSpec(const VmSpec& vm) {
     scsi->sharedBus = "noSharing";
     spec.deviceChange.push_back(Add(std::move(scsi)));
     for (size_t i = 0; i < vm.disks.size(); ++i) {
-      ASSIGN_OR_RETURN(VirtualDeviceConfigSpec disk, Disk(vm, vm.disks[i], i));
-      spec.deviceChange.push_back(std::move(disk));
+      auto disk = Disk(vm.disks[i], kScsiKey, static_cast<int32_t>(i < kControllerUnit ? i : i + 1), i);
+      if (!disk.ok()) return Annotate(disk.status(), absl::StrCat("VM ", vm.name));
+      spec.deviceChange.push_back(*std::move(disk));
     }
   }
   if (!vm.iso.empty()) {
@@ -154,6 +155,15 @@ StatusOr<VirtualMachineConfigSpec> BuildConfigSpec(const VmSpec& vm) {
       Option("log.keepOld", "1"),
   };
   for (const auto& [key, value] : vm.extra_config) spec.extraConfig.push_back(Option(key, value));
+  return spec;
+}
+
+StatusOr<VirtualMachineConfigSpec> BuildAddDisks(int32_t controller_key, const std::vector<AddedDisk>& disks) {
+  VirtualMachineConfigSpec spec;
+  for (size_t i = 0; i < disks.size(); ++i) {
+    ASSIGN_OR_RETURN(VirtualDeviceConfigSpec disk, Disk(disks[i].disk, controller_key, disks[i].unit, i));
+    spec.deviceChange.push_back(std::move(disk));
+  }
   return spec;
 }
 

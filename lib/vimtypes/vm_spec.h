@@ -60,4 +60,12 @@ struct VmSpec {
 // limit.
 StatusOr<VirtualMachineConfigSpec> BuildConfigSpec(const VmSpec& spec);
 
+// Disks for a VM that exists, which may be on: the controller's key is the VM's own, units are those on it.
+struct AddedDisk {
+  int32_t unit = 0;
+  DiskSpec disk;
+};
+// InvalidArgument for a disk that is not exactly one of its kinds.
+StatusOr<VirtualMachineConfigSpec> BuildAddDisks(int32_t controller_key, const std::vector<AddedDisk>& disks);
+
 }  // namespace vck::vimtypes

@@ -38,6 +38,7 @@ StatusOr<std::vector<VmDisk>> ParseDisks(const vimtypes::RawXml& devices) {
     if (TypeOf(device) != "VirtualDisk") continue;
     VmDisk& disk = disks.emplace_back();
     if (pugi::xml_node unit = vimtypes::Child(device, "unitNumber")) disk.unit = static_cast<int>(Number(unit));
+    disk.controller_key = static_cast<int32_t>(Number(vimtypes::Child(device, "controllerKey")));
     const pugi::xml_node backing = vimtypes::Child(device, "backing");
     disk.file = vimtypes::Text(vimtypes::Child(backing, "fileName"));
     disk.parent = vimtypes::Text(vimtypes::Child(vimtypes::Child(backing, "parent"), "fileName"));

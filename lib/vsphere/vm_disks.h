@@ -12,6 +12,7 @@
 namespace vck::vsphere {
 
 struct VmDisk {
+  int32_t controller_key = 0;
   int unit = -1;
   std::string file;    // "[datastore] folder/name.vmdk"; "" where the backing has no file
   std::string parent;  // of a child disk: the file below it; "" for others

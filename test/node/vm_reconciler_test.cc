@@ -51,6 +51,14 @@ class FakeOps : public VmOps {
     if (!lag) vms_.Erase(vm.value);
     co_return absl::OkStatus();
   }
+  Task<Status> AddImages(MoRef vm, std::vector<ImageAtUnit> images, std::string pod_key) override {
+    for (const ImageAtUnit& image : images)
+      calls.push_back(absl::StrCat("add ", image.disk.parent_path, "@", image.unit));
+    VmRecord changed = real.at(vm.value);
+    changed.pod_key = pod_key;
+    Put(changed);
+    co_return absl::OkStatus();
+  }
   Task<Status> Answer(MoRef, std::string, std::string) override {
     calls.push_back("answer");
     co_return absl::OkStatus();
@@ -112,12 +120,12 @@ class VmReconcilerTest : public ::testing::Test {
     pods.MarkSynced();
     ipam.SetRange(*ParseRange("10.0.0.0/24"));
   }
-  static std::string PodJson(const std::string& extra_meta = "", const std::string& status = "{}") {
-    return absl::StrCat(
-        R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"default","uid":")", kUid,
-        R"(","resourceVersion":"1","generation":1)", extra_meta,
-        R"(},"spec":{"nodeName":"n","restartPolicy":"Always","containers":[{"name":"c","image":"i"}]},"status":)",
-        status, "}");
+  static std::string PodJson(const std::string& extra_meta = "", const std::string& status = "{}",
+                             const std::string& extra_spec = "") {
+    return absl::StrCat(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"default","uid":")",
+                        kUid, R"(","resourceVersion":"1","generation":1)", extra_meta,
+                        R"(},"spec":{"nodeName":"n","restartPolicy":"Always","containers":[{"name":"c","image":"i"}])",
+                        extra_spec, R"(},"status":)", status, "}");
   }
   void PutPod(const std::string& json) {
     auto object = kube::Object::Parse(json);
@@ -128,6 +136,12 @@ class VmReconcilerTest : public ::testing::Test {
     auto result = loop.Run(reconciler.Reconcile(kUid));
     last = result.ok() ? *result : flow::Result{};
     return result.status();
+  }
+  static image::ImageStatus ReadyImage(const std::string& name) {
+    return {.state = image::ImageStatus::State::kReady,
+            .image_id = name + "@sha256:1",
+            .disk_path = absl::StrCat("[ds] ", name, ".vmdk"),
+            .capacity_bytes = 1 << 20};
   }
   void GuestUp() {
     VmRecord vm = ops.real.begin()->second;
@@ -144,6 +158,18 @@ class VmReconcilerTest : public ::testing::Test {
   Ipam ipam;
   PodMemories memories;
   bool fresh = true;
+  // By reference; others are being pulled.
+  std::map<std::string, image::ImageStatus> images{{"i", ReadyImage("i")}};
+  std::vector<std::string> wanted;
+  int released = 0;
+  PodImages pod_images{{.want =
+                            [this](const image::ImageRequest& request) {
+                              wanted.push_back(request.image);
+                              auto it = images.find(request.image);
+                              return it == images.end() ? image::ImageStatus{} : it->second;
+                            },
+                        .release = [this](const std::string&) { ++released; },
+                        .keyring = [](const kubeapi::PodView&) { return nullptr; }}};
   std::vector<std::string> events;
   VmReconciler reconciler{{.facts = {.clock = loop.clock(),
                                      .pods = pods,
@@ -174,6 +200,7 @@ class VmReconcilerTest : public ::testing::Test {
                                                           .network = podvm::StandardNetwork{},
                                                           .datastore = "ds"};
                                },
+                           .images = &pod_images,
                            .events = {.event = [this](const kube::Object&, bool, std::string reason,
                                                       std::string) { events.push_back(reason); },
                                       .status_changed = [](const std::string&) {}}},
@@ -193,6 +220,37 @@ TEST_F(VmReconcilerTest, TwoTasksBringAPodVmUp) {
   EXPECT_EQ(links.connected[kUid].address, "10.0.0.2");
   ASSERT_TRUE(links.pushed.contains(kUid));
   EXPECT_THAT(events, ElementsAre("Created"));
+}
+
+TEST_F(VmReconcilerTest, AnEphemeralContainersImageIsAddedToTheVm) {
+  PutPod(PodJson());
+  EXPECT_TRUE(Once().ok());
+  GuestUp();
+  EXPECT_TRUE(Once().ok());
+  EXPECT_EQ(released, 1) << "its VM tells what it uses";
+  ops.calls.clear();
+  wanted.clear();
+  PutPod(
+      PodJson("", "{}", R"(,"ephemeralContainers":[{"name":"debug","image":"tools"},{"name":"again","image":"i"}])"));
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(wanted, ElementsAre("tools"));
+  EXPECT_THAT(ops.calls, IsEmpty());
+  images["tools"] = ReadyImage("tools");
+  EXPECT_TRUE(Once().ok());
+  // The first disk is the container's, the second the scratch disk.
+  EXPECT_THAT(ops.calls, ElementsAre("add [ds] tools.vmdk@2"));
+  auto key = vch::ParsePodKey(ops.real.begin()->second.pod_key);
+  ASSERT_TRUE(key.ok()) << key.status();
+  EXPECT_EQ(key->images, "i|i@sha256:1,|,tools|tools@sha256:1");
+  EXPECT_TRUE(Once().ok());
+  EXPECT_EQ(ops.calls.size(), 1u);
+  EXPECT_EQ(released, 2);
+  // A kubelet that has forgotten everything finds all of it.
+  memories.clear();
+  wanted.clear();
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(wanted, IsEmpty());
+  EXPECT_EQ(ops.calls.size(), 1u);
 }
 
 TEST_F(VmReconcilerTest, NothingIsDoneBeforeBothSidesAreKnown) {

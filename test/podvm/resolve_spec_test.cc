@@ -20,7 +20,7 @@ TEST(ResolveSpec, ThePodsOwnFields) {
     "containers":[{"name":"c","image":"img","restartPolicy":"Never",
       "restartPolicyRules":[{"action":"Restart","exitCodes":{"operator":"NotIn","values":[0,3]}}]},{"name":"d","image":"other"}],
     "ephemeralContainers":[{"name":"e","image":"late","targetContainerName":"c"}]})",
-             {.images = {{"img", "img@sha256:1"}, {"other", "other@sha256:2"}}});
+             {.images = {{"img", "img@sha256:1"}, {"other", "other@sha256:2"}, {"", ""}, {"late", "late@sha256:3"}}});
   ASSERT_TRUE(r.ok()) << r.Events();
   const guestapi::GuestSpec& spec = r.spec();
   EXPECT_EQ(spec.pod_uid, "u");
@@ -35,9 +35,11 @@ TEST(ResolveSpec, ThePodsOwnFields) {
   EXPECT_EQ(spec.supplemental_groups, (std::vector<int64_t>{5, 6}));
   ASSERT_EQ(spec.sysctls.size(), 1);
   EXPECT_EQ(spec.sysctls[0].first, "net.ipv4.tcp_syncookies");
-  ASSERT_EQ(spec.images.size(), 2);
+  // The third disk is the scratch disk.
+  ASSERT_EQ(spec.images.size(), 3);
   EXPECT_EQ(spec.images[1].id, "other@sha256:2");
   EXPECT_EQ(spec.images[1].unit, 1);
+  EXPECT_EQ(spec.images[2].unit, 3);
   ASSERT_EQ(spec.containers.size(), 5);
   EXPECT_EQ(spec.containers[0].kind, ContainerSpec::Kind::kInit);
   EXPECT_EQ(spec.containers[1].kind, ContainerSpec::Kind::kSidecar);
@@ -49,11 +51,25 @@ TEST(ResolveSpec, ThePodsOwnFields) {
   EXPECT_EQ(spec.containers[2].image_id, "img@sha256:1");
   EXPECT_EQ(spec.containers[4].kind, ContainerSpec::Kind::kEphemeral);
   EXPECT_EQ(spec.containers[4].target, "c");
-  EXPECT_EQ(spec.containers[4].config_error, "image \"late\" is not among those that the pod VM was made with");
+  EXPECT_EQ(spec.containers[4].image_id, "late@sha256:3");
   // What the kubelet makes, the guest takes.
   auto back = guestapi::DecodeSpec(guestapi::Encode(spec));
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_EQ(*back, spec);
+}
+
+TEST(ResolveSpec, AnEphemeralContainerComesWithItsDisk) {
+  Resolved r(R"({"containers":[{"name":"c","image":"img"}],"ephemeralContainers":[{"name":"e","image":"late"}]})",
+             {.images = {{"img", "img@sha256:1"}}});
+  ASSERT_TRUE(r.ok()) << r.Events();
+  ASSERT_EQ(r.spec().containers.size(), 1);
+  EXPECT_EQ(r.spec().containers[0].name, "c");
+}
+
+TEST(ResolveSpec, AnotherImageOfAContainerLeavesAllAsItIsUntilItsDiskIsThere) {
+  Resolved r(R"({"containers":[{"name":"c","image":"newer"}]})", {.images = {{"img", "img@sha256:1"}}});
+  EXPECT_FALSE(r.ok());
+  EXPECT_EQ(r.Events(), "");
 }
 
 TEST(ResolveSpec, WaitsForTheAddressAndForServicesWithoutAReason) {

@@ -91,6 +91,8 @@ TEST(PodKeyImages, KeepOrderAndRefuseNonsense) {
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(*ParseImages(back->images), images);
   EXPECT_TRUE(ParseImages("")->empty());
+  const std::vector<PodImage> with_gap = {{"a", "x"}, {}, {"b", "y"}};
+  EXPECT_EQ(*ParseImages(EncodeImages(with_gap)), with_gap);
   for (const char* bad : {",", "a", "a|", "|b", "a|b,", "a|b|c"}) EXPECT_FALSE(ParseImages(bad).ok()) << bad;
 }
 

@@ -137,6 +137,25 @@ func diskArgs(disks []guestline.Disk) (args []string, err error) {
 	return args, nil
 }
 
+type qmpCommand struct {
+	name      string
+	arguments map[string]any
+}
+
+// plugCommands add a disk to a machine that runs and has n of them.
+func plugCommands(d guestline.Disk, n int) []qmpCommand {
+	node := fmt.Sprintf("disk%d", n)
+	device := map[string]any{"driver": "scsi-hd", "drive": node, "bus": fmt.Sprintf("scsi%d.0", d.Bus), "scsi-id": d.Unit, "lun": 0}
+	if d.UUID != "" {
+		device["serial"] = strings.ReplaceAll(d.UUID, "-", "")
+	}
+	return []qmpCommand{
+		{"blockdev-add", map[string]any{"driver": "vmdk", "node-name": node, "discard": "unmap", "cache": map[string]any{"no-flush": true},
+			"file": map[string]any{"driver": "file", "filename": d.File}}},
+		{"device_add", device},
+	}
+}
+
 // maxFwCfgName is the longest name that QEMU takes.
 const maxFwCfgName = 55
 

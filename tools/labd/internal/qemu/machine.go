@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -44,6 +45,7 @@ type machine struct {
 	info       map[string]string // what the guest has written
 	network    *guestline.Message
 	complaints int
+	plugging   sync.Mutex // held while disks are added; guards Hardware.Disks from the boot on
 	// Of the manager, under its lock.
 	mentioned bool
 	ended     bool
@@ -236,6 +238,32 @@ func (m *machine) resetButton() {
 	m.mu.Unlock()
 	if monitor != nil {
 		m.execute("system_reset")
+	}
+}
+
+// plug adds disks that the VM has been given while it runs. Nothing is taken out.
+func (m *machine) plug(disks []guestline.Disk) {
+	m.plugging.Lock()
+	defer m.plugging.Unlock()
+	m.mu.Lock()
+	monitor := m.monitor
+	m.mu.Unlock()
+	if monitor == nil {
+		return // not up yet, or ended
+	}
+	for _, d := range disks {
+		if slices.ContainsFunc(m.Hardware.Disks, func(have guestline.Disk) bool { return have.Bus == d.Bus && have.Unit == d.Unit }) {
+			continue
+		}
+		for _, command := range plugCommands(d, len(m.Hardware.Disks)) {
+			if _, err := monitor.execute(command.name, command.arguments); err != nil {
+				if !errors.Is(err, errMonitorGone) {
+					m.logf("adding disk %s: %v", d.File, err)
+				}
+				return
+			}
+		}
+		m.Hardware.Disks = append(m.Hardware.Disks, d)
 	}
 }
 

@@ -200,17 +200,22 @@ func (m *manager) handle(message guestline.Message) {
 		if machine := m.forget(message.VM); machine != nil {
 			machine.powerOff()
 		}
-	case "shutdown", "reset":
+	case "shutdown", "reset", "hardware":
 		m.mu.Lock()
 		machine := m.machines[message.VM]
 		m.mu.Unlock()
 		if machine == nil {
 			return
 		}
-		if message.Op == "shutdown" {
+		switch message.Op {
+		case "shutdown":
 			go machine.shutdown()
-		} else {
+		case "reset":
 			go machine.resetButton()
+		case "hardware":
+			if machine.Run == message.Run && message.Hardware != nil {
+				go machine.plug(message.Hardware.Disks)
+			}
 		}
 	default:
 		log.Printf("vCenter: unknown op %q", message.Op)

@@ -137,6 +137,33 @@ func (v *vcenter) powerOn(run int64, iso string) {
 			Disks:  []guestline.Disk{{File: disk, Controller: "pvscsi", Unit: 0, Mode: "persistent", UUID: "6000C290-0000-4000-8000-000000000001"}}}})
 }
 
+// plug adds a disk to a VM that runs.
+func (v *vcenter) plug(run int64, unit int) {
+	v.t.Helper()
+	disk := filepath.Join(v.dir, "plugged.vmdk")
+	if err := vmdk.CreateFlat(disk, filepath.Join(v.dir, "plugged-flat.vmdk"), 1<<20); err != nil {
+		v.t.Fatal(err)
+	}
+	v.say(guestline.Message{Op: "hardware", VM: "vm-1", Run: run, Hardware: &guestline.Hardware{
+		Disks: []guestline.Disk{{File: filepath.Join(v.dir, "disk.vmdk"), Controller: "pvscsi", Unit: 0}, {File: disk, Controller: "pvscsi", Unit: unit}}}})
+}
+
+// opened waits until a QEMU has the file open.
+func (v *vcenter) opened(name string) {
+	v.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+		for _, link := range links {
+			if file, err := os.Readlink(link); err == nil && file == filepath.Join(v.dir, name) {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			v.t.Fatalf("nobody has opened %s", name)
+		}
+	}
+}
+
 // greetings waits until the console has n of them.
 func (v *vcenter) greetings(n int) {
 	v.t.Helper()
@@ -192,6 +219,8 @@ func TestGuestsInQemu(t *testing.T) {
 	v.say(guestline.Message{Op: "reset", VM: "vm-1"})
 	v.greetings(3)
 	v.powerOn(2, halt) // it runs already
+	v.plug(2, 4)
+	v.opened("plugged-flat.vmdk")
 	v.say(guestline.Message{Op: "power_off", VM: "vm-1"})
 	v.powerOn(3, halt)
 	v.expect("net", 3)

@@ -114,6 +114,19 @@ func TestHardwareOfAGuest(t *testing.T) {
 	if first.Run == second.Run || first.Run == 0 {
 		t.Fatalf("runs %d and %d", first.Run, second.Run)
 	}
+	var more types.VirtualMachineConfigSpec
+	disk(&more, "")
+	added := more.DeviceChange[len(more.DeviceChange)-1].GetVirtualDeviceConfigSpec().Device.(*types.VirtualDisk)
+	added.ControllerKey, added.UnitNumber = 1000, types.NewInt32(3)
+	more.DeviceChange = more.DeviceChange[len(more.DeviceChange)-1:]
+	must(t, w.done(vm.Reconfigure(w.ctx, more)))
+	plugged := g.expect("hardware", vm.Reference().Value)
+	if plugged.Run != second.Run || plugged.Hardware == nil || len(plugged.Hardware.Disks) != 2 || plugged.Hardware.Disks[1].Unit != 3 {
+		t.Fatalf("after a disk was added: %+v", plugged.Hardware)
+	}
+	if _, err := os.Stat(plugged.Hardware.Disks[1].File); err != nil {
+		t.Error(err)
+	}
 	g.say(message{Op: "powered_off", VM: vm.Reference().Value, Run: first.Run})
 	g.say(message{Op: "net", VM: vm.Reference().Value, Run: second.Run, IP: []string{"10.0.0.2"}})
 	w.eventually(vm, "address", func(m *mo.VirtualMachine) bool {

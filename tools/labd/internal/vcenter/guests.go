@@ -30,6 +30,7 @@ type guests struct {
 	queue   chan []byte                                      // nil while nobody is connected
 	created map[types.ManagedObjectReference]map[string]bool // guestinfo keys that a guest made while it ran
 	runs    map[types.ManagedObjectReference]int64           // of VMs that are on
+	disks   map[types.ManagedObjectReference]int             // that the guest of a VM which is on was last told of
 	lastRun int64
 }
 
@@ -49,6 +50,7 @@ func newGuests(v *Server) *guests {
 		ctx:          simulator.NewContext(),
 		created:      map[types.ManagedObjectReference]map[string]bool{},
 		runs:         map[types.ManagedObjectReference]int64{},
+		disks:        map[types.ManagedObjectReference]int{},
 	}
 }
 
@@ -160,7 +162,23 @@ func (g *guests) powerOn(vm *simulator.VirtualMachine) message {
 			m.GuestInfo[o.Key] = value
 		}
 	}
+	g.mu.Lock()
+	g.disks[vm.Self] = len(m.Hardware.Disks)
+	g.mu.Unlock()
 	return m
+}
+
+// disksChanged tells the guest of a VM that is on when it has other disks than before; the VM is locked.
+func (g *guests) disksChanged(vm *simulator.VirtualMachine) {
+	hardware := g.hardwareOf(vm)
+	g.mu.Lock()
+	before, told := g.disks[vm.Self]
+	g.disks[vm.Self] = len(hardware.Disks)
+	g.mu.Unlock()
+	// What changes while it is powered on is in the message about that.
+	if told && before != len(hardware.Disks) {
+		g.send(message{Op: "hardware", VM: vm.Self.Value, Run: g.run(vm.Self), Hardware: hardware})
+	}
 }
 
 // run numbers the times that VMs are powered on.
@@ -189,6 +207,7 @@ func (g *guests) RemoveObject(_ *simulator.Context, ref types.ManagedObjectRefer
 	g.mu.Lock()
 	delete(g.created, ref)
 	delete(g.runs, ref)
+	delete(g.disks, ref)
 	g.mu.Unlock()
 }
 
@@ -204,12 +223,15 @@ func (g *guests) UpdateObject(ctx *simulator.Context, obj mo.Reference, changes 
 		return
 	}
 	for _, change := range changes {
-		if change.Name != "runtime.powerState" {
-			continue
-		}
 		vm, ok := g.registry.Get(ref).(*simulator.VirtualMachine)
 		if !ok {
 			return
+		}
+		if change.Name == "config.hardware.device" && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
+			g.disksChanged(vm)
+		}
+		if change.Name != "runtime.powerState" {
+			continue
 		}
 		if change.Val == types.VirtualMachinePowerStatePoweredOn {
 			g.send(g.powerOn(vm))
@@ -226,6 +248,7 @@ func (g *guests) guestEnded(ctx *simulator.Context, vm *simulator.VirtualMachine
 	created := g.created[vm.Self]
 	delete(g.created, vm.Self)
 	delete(g.runs, vm.Self)
+	delete(g.disks, vm.Self)
 	g.mu.Unlock()
 	changes := guestChanges(vm, nil, "")
 	if len(created) != 0 {

@@ -15,6 +15,7 @@ DatastoreLogs::DatastoreLogs(vsphere::DatastoreFiles& files, vimtypes::MoRef dat
     : files_(files),
       datastore_(std::move(datastore)),
       datastore_name_(std::move(datastore_name)),
+      vch_(vch_id),
       root_(absl::StrCat(vch_id, "/", vch::kLogsFolder)) {}
 
 vsphere::FilePlace DatastoreLogs::At(std::string_view path) const {
@@ -41,6 +42,18 @@ Task<StatusOr<std::vector<std::string>>> DatastoreLogs::Folders() {
     if (entry.is_folder) names.push_back(entry.path.substr(entry.path.rfind('/') + 1));
   }
   co_return names;
+}
+
+Task<Status> DatastoreLogs::RemoveIfEmpty() {
+  for (const std::string& folder : {root_, vch_}) {
+    vsphere::FilePlace place{.datastore = datastore_name_, .path = folder};
+    auto entries = co_await files_.List(datastore_, place);
+    if (absl::IsNotFound(entries.status())) continue;
+    CO_RETURN_IF_ERROR(entries.status());
+    if (!entries->empty()) break;
+    CO_RETURN_IF_ERROR(co_await files_.Delete(place));
+  }
+  co_return absl::OkStatus();
 }
 
 }  // namespace vck::node

@@ -19,6 +19,8 @@ class DatastoreLogs : public LogFiles {
   Task<StatusOr<std::unique_ptr<http::BodyReader>>> Open(std::string path) override;
   Task<Status> Remove(std::string folder) override;
   Task<StatusOr<std::vector<std::string>>> Folders() override;
+  // And the VCH's folder, if nothing else was in it.
+  Task<Status> RemoveIfEmpty() override;
 
  private:
   [[nodiscard]] vsphere::FilePlace At(std::string_view path) const;
@@ -26,6 +28,7 @@ class DatastoreLogs : public LogFiles {
   vsphere::DatastoreFiles& files_;
   vimtypes::MoRef datastore_;
   std::string datastore_name_;
+  std::string vch_;
   std::string root_;
 };
 

@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "async/timeout.h"
 #include "base/log.h"
@@ -77,6 +78,7 @@ void LogArchive::Save(const std::string& pod_uid, const guestapi::GuestState& st
     pieces.push_back({.container = container.name});
     if (container.restart_count > 0) pieces.push_back({.container = container.name, .previous = true});
   }
+  ++busy_;
   tasks_.Spawn("save logs", SaveAll(pod_uid, std::move(pieces)));
 }
 
@@ -87,13 +89,19 @@ bool LogArchive::Saved(const std::string& pod_uid) const {
 
 Task<> LogArchive::SaveAll(std::string pod_uid, std::vector<Piece> pieces) {
   Limiter::Permit permit = co_await saves_.Acquire();
+  co_await open_.Wait();
   Status status;
   for (const Piece& piece : pieces) {
     Status one = co_await WithTimeout(deps_.clock, kSaveTimeout, "save logs", SaveOne(pod_uid, piece));
     if (!one.ok()) status = Annotate(std::move(one), absl::StrCat("log of container ", piece.container));
   }
   auto it = entries_.find(pod_uid);
-  if (it == entries_.end()) co_return;  // forgotten meanwhile
+  if (it == entries_.end()) {  // forgotten meanwhile, and maybe removed before all of it was there
+    permit.Release();
+    co_await Remove(std::move(pod_uid));
+    co_return;
+  }
+  --busy_;
   if (status.ok()) {
     it->second.state = State::kSaved;
   } else {
@@ -128,6 +136,7 @@ void LogArchive::Forget(const std::string& pod_uid) {
   auto it = entries_.find(pod_uid);
   if (it == entries_.end()) return;
   entries_.erase(it);
+  ++busy_;
   tasks_.Spawn("remove logs", Remove(pod_uid));
 }
 
@@ -137,6 +146,17 @@ Task<> LogArchive::Remove(std::string pod_uid) {
   // The next start of a kubelet finds what is left.
   if (!status.ok())
     Log(Severity::kWarning, "Logs of a pod that is gone could not be removed", {{"uid", pod_uid}, {"err", status}});
+  --busy_;
+  permit.Release();
+  co_await Tidy();
+}
+
+Task<> LogArchive::Tidy() {
+  if (!entries_.empty() || busy_ > 0 || !open_.IsSet()) co_return;
+  open_.Reset();
+  absl::Cleanup reopen = [this] { open_.Set(); };
+  Status status = co_await deps_.files.RemoveIfEmpty();
+  if (!status.ok()) Log(Severity::kWarning, "The log folder could not be removed", {{"err", status}});
 }
 
 Task<StatusOr<std::unique_ptr<http::BodyReader>>> LogArchive::Open(std::string pod_uid, std::string container,
@@ -151,11 +171,13 @@ Task<Status> LogArchive::Run(std::function<bool(const std::string&)> exists) {
     if (folders.ok()) {
       for (const std::string& uid : *folders) {
         if (!exists(uid)) {
+          ++busy_;
           tasks_.Spawn("remove logs", Remove(uid));
         } else {
           entries_.try_emplace(uid, Entry{.state = State::kKept});
         }
       }
+      if (folders->empty()) tasks_.Spawn("remove the log folder", Tidy());
     } else {
       Log(Severity::kWarning, "The log folder cannot be read", {{"err", folders.status()}});
     }

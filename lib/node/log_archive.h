@@ -29,6 +29,8 @@ class LogFiles {
   virtual Task<Status> Remove(std::string folder) = 0;
   // The names of the folders that there are.
   virtual Task<StatusOr<std::vector<std::string>>> Folders() = 0;
+  // The log folder itself, if nothing is in it. Nobody uploads meanwhile.
+  virtual Task<Status> RemoveIfEmpty() = 0;
 };
 
 class LogArchive {
@@ -41,7 +43,7 @@ class LogArchive {
     // The logs of this pod are saved, or could not be.
     std::function<void(const std::string& pod_uid)> changed;
   };
-  explicit LogArchive(Deps deps) : deps_(std::move(deps)), tasks_(deps_.executor), saves_(kParallel) {}
+  explicit LogArchive(Deps deps) : deps_(std::move(deps)), tasks_(deps_.executor), saves_(kParallel) { open_.Set(); }
 
   // Begins to fetch all logs of this state's containers from the guest; nothing while that goes on, or once it is done.
   // A failure is tried again by the next call, not sooner than a few seconds later.
@@ -69,10 +71,14 @@ class LogArchive {
   Task<> SaveAll(std::string pod_uid, std::vector<Piece> pieces);
   Task<Status> SaveOne(std::string pod_uid, Piece piece);
   Task<> Remove(std::string pod_uid);
+  // Takes the log folder away if no pod has logs, and nothing is being saved or removed.
+  Task<> Tidy();
 
   Deps deps_;
   TaskGroup tasks_;
   Limiter saves_;
+  int busy_ = 0;                                     // saving or removing
+  Event open_;                                       // not while the log folder is being taken away
   absl::flat_hash_map<std::string, Entry> entries_;  // by pod UID
 };
 

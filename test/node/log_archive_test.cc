@@ -12,6 +12,8 @@ class FakeFiles : public LogFiles {
  public:
   Task<Status> Upload(std::string path, int64_t size, http::BodySource source) override {
     if (!status.ok()) co_return std::exchange(status, absl::OkStatus());
+    has_folder = true;
+    if (slow != nullptr) co_await slow->Sleep(absl::Seconds(2));
     std::string content;
     while (true) {
       CO_ASSIGN_OR_RETURN(std::string piece, co_await source());
@@ -36,7 +38,15 @@ class FakeFiles : public LogFiles {
     co_return out;
   }
 
+  Task<Status> RemoveIfEmpty() override {
+    if (slow != nullptr) co_await slow->Sleep(absl::Seconds(2));
+    if (files.empty()) has_folder = false;
+    co_return absl::OkStatus();
+  }
+
   std::map<std::string, std::string> files;
+  bool has_folder = true;
+  Clock* slow = nullptr;  // uploads and the removal of the folder take two seconds
   Status status;
 };
 
@@ -104,6 +114,50 @@ TEST_F(LogArchiveTest, SavesWhatRanAndForgetsIt) {
     self->archive_.Forget("u");
     co_await self->loop_.clock().Sleep(absl::Milliseconds(1));
     EXPECT_TRUE(self->files_.files.empty());
+    EXPECT_FALSE(self->files_.has_folder);
+  });
+}
+
+TEST_F(LogArchiveTest, RemovesTheFolderOnlyWithTheLastPod) {
+  links_.answers = {{kCurrent, "x"}, {kPrevious, "y"}};
+  With([](LogArchiveTest* self) -> Task<> {
+    self->archive_.Save("u", Ended());
+    self->archive_.Save("v", Ended());
+    co_await self->loop_.clock().Sleep(absl::Milliseconds(1));
+    self->archive_.Forget("u");
+    co_await self->loop_.clock().Sleep(absl::Milliseconds(1));
+    EXPECT_TRUE(self->files_.has_folder);
+    self->files_.slow = &self->loop_.clock();
+    self->archive_.Forget("v");
+    co_await self->loop_.clock().Sleep(absl::Seconds(1));
+    // What comes while the folder is being removed waits until it can be made again.
+    self->archive_.Save("w", Ended());
+    co_await self->loop_.clock().Sleep(absl::Milliseconds(1500));
+    EXPECT_FALSE(self->archive_.Saved("w"));
+    co_await self->loop_.clock().Sleep(absl::Seconds(5));
+    EXPECT_TRUE(self->archive_.Saved("w"));
+    EXPECT_TRUE(self->files_.has_folder);
+    EXPECT_TRUE(self->files_.files.contains("w/main.log"));
+  });
+}
+
+TEST_F(LogArchiveTest, RemovesAnEmptyFolderAtStart) {
+  With([](LogArchiveTest* self) -> Task<> {
+    EXPECT_FALSE(self->files_.has_folder);
+    co_return;
+  });
+}
+
+TEST_F(LogArchiveTest, WhatIsForgottenWhileItIsSavedIsRemoved) {
+  links_.answers = {{kCurrent, "x"}, {kPrevious, "y"}};
+  With([](LogArchiveTest* self) -> Task<> {
+    self->files_.slow = &self->loop_.clock();
+    self->archive_.Save("u", Ended());
+    co_await self->loop_.clock().Sleep(absl::Seconds(1));
+    self->archive_.Forget("u");
+    co_await self->loop_.clock().Sleep(absl::Seconds(20));
+    EXPECT_TRUE(self->files_.files.empty());
+    EXPECT_FALSE(self->files_.has_folder);
   });
 }
 

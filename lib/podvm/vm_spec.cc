@@ -13,6 +13,7 @@ namespace vck::podvm {
 namespace {
 
 constexpr int64_t kMiB = int64_t{1} << 20;
+constexpr int64_t kMinMemoryMb = 128;                // with less the guest's kernel has no room to unpack its files
 constexpr int64_t kMaxMemoryMb = int64_t{24} << 20;  // 24 TiB, vSphere's largest VM
 
 int64_t ToMiB(kubeapi::Quantity bytes) {
@@ -49,7 +50,7 @@ VmSize SizeOf(const kubeapi::PodView& pod, const VmSettings& settings) {
   bool unstated = false;
   Quantity memory = kubeapi::PodCeiling(pod, "memory", &unstated);
   if (unstated) memory += Quantity::FromValue(settings.default_memory_bytes);
-  size.memory_mb = std::min((ToMiB(memory + overhead) + 3) / 4 * 4, kMaxMemoryMb);
+  size.memory_mb = std::clamp((ToMiB(memory + overhead) + 3) / 4 * 4, kMinMemoryMb, kMaxMemoryMb);
   const Quantity requested = kubeapi::PodRequests(pod, "memory");
   if (!requested.IsZero()) size.memory_reservation_mb = std::min(ToMiB(requested + overhead), size.memory_mb);
 

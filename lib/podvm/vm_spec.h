@@ -48,7 +48,7 @@ struct VmSettings {
 // CPU and memory as the VM gets them.
 struct VmSize {
   int32_t cpus = 1;
-  int64_t memory_mb = 0;              // multiple of 4
+  int64_t memory_mb = 0;              // multiple of 4, at least 128
   int64_t memory_reservation_mb = 0;  // requests, plus the guest's overhead if there are any; at most memory_mb
   int64_t cpu_reservation_mhz = 0;    // requests
   int64_t cpu_limit_mhz = -1;         // limits; -1 unlimited

@@ -55,6 +55,10 @@ TEST(VmSpec, DefaultsAreForWhatIsNotStated) {
   Built mixed(R"({"containers":[{"name":"a","resources":{"limits":{"memory":"32Mi"}}},{"name":"b"}]})",
               {.default_memory_bytes = 256 << 20, .guest_overhead_bytes = 0});
   EXPECT_EQ(mixed.size.memory_mb, 288);
+  // However little it wants: its guest has to boot.
+  Built tiny(R"({"containers":[{"name":"a","resources":{"limits":{"memory":"8Mi"}}}]})",
+             {.guest_overhead_bytes = 64 << 20});
+  EXPECT_EQ(tiny.size.memory_mb, 128);
   Built huge(R"({"containers":[{"name":"a","resources":{"limits":{"memory":"100Ei","cpu":"1e30"}}}]})");
   EXPECT_EQ(huge.size.cpus, 128);
   EXPECT_EQ(huge.size.memory_mb % 4, 0);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "guestapi/spec.h"
 #include "kubeapi/resources.h"
 #include "kubeapi/timestamp.h"
 #include "podvm/pod_status.h"
@@ -28,6 +29,7 @@ class Computer {
   void Conditions();
   Condition ReadyToStart();
   Condition Ready(const Condition& containers_ready);
+  bool TooLateForVm();
   StatusResult Reject();
   StatusResult Result();
 
@@ -105,6 +107,20 @@ void Computer::Containers() {
   });
 }
 
+// The guest ends a pod that is over its deadline; one that never got a VM (its image cannot be pulled) is ended here.
+bool Computer::TooLateForVm() {
+  const auto limit = pod_.active_deadline_seconds();
+  if (!limit || guest_ != nullptr || vm_ != nullptr || !situation_.vm_dead || pod_.deleting() || pod_.HasRun()) {
+    return false;
+  }
+  const auto start = kubeapi::ParseTime(json::String(pod_.status(), "startTime"));
+  if (!start) return false;
+  const absl::Time deadline = *start + absl::Seconds(std::clamp<int64_t>(*limit, 0, guestapi::kMaxSpecSeconds));
+  if (in_.now >= deadline) return true;
+  result_.recompute_at = deadline;
+  return false;
+}
+
 void Computer::Phase() {
   const PodPhase have = pod_.phase();
   status_.reason = json::String(pod_.status(), "reason");
@@ -113,10 +129,11 @@ void Computer::Phase() {
     status_.phase = have;
     return;
   }
-  const bool deadline = guest_ != nullptr && guest_->deadline_exceeded && guest_->finished;
+  const bool too_late = TooLateForVm();
+  const bool deadline = too_late || (guest_ != nullptr && guest_->deadline_exceeded && guest_->finished);
   status_.phase = PhaseOf(pod_, status_, ended_);
   if (deadline || (ended_ && !kubeapi::IsTerminal(status_.phase))) status_.phase = PodPhase::kFailed;
-  const bool over = ended_ || situation_.ended;
+  const bool over = ended_ || situation_.ended || too_late;
   if (kubeapi::IsTerminal(status_.phase) && (AnyRunning(status_) || !over)) {
     // Something runs, or the guest may start it again (a failed liveness probe, another image): the end is not told
     // before it is there.

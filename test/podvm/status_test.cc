@@ -431,6 +431,29 @@ TEST(Status, WhyAPodWaits) {
   EXPECT_EQ(json::String(w.State("c", "waiting"), "message"), "");
 }
 
+TEST(Status, DeadlineOfAPodThatNeverGotAVm) {
+  World w(R"({"restartPolicy":"Always","activeDeadlineSeconds":60,"containers":[{"name":"c","image":"img"}]})");
+  w.verdict = Verdict::Wait("ImagePullBackOff", "no such image");
+  w.Write();
+  EXPECT_EQ(w.Compute().recompute_at, kubeapi::ParseTime("2026-01-01T00:01:00Z"));
+  w.now += absl::Seconds(59);
+  w.Write();
+  EXPECT_EQ(w.phase(), "Pending");
+  w.now += absl::Seconds(1);
+  // A VM: its guest will see to it.
+  w.VmExists(vimtypes::PowerState::kOn);
+  EXPECT_EQ(w.Compute().phase, kubeapi::PodPhase::kPending);
+  w.VmGone();
+  w.facts.create_in_flight = true;
+  EXPECT_EQ(w.Compute().phase, kubeapi::PodPhase::kPending);
+  w.facts.create_in_flight = false;
+  w.Write();
+  EXPECT_EQ(w.phase(), "Failed");
+  EXPECT_EQ(json::String(w.status(), "reason"), "DeadlineExceeded");
+  EXPECT_EQ(w.Ready(), "False");
+  EXPECT_EQ(w.Write(), "");
+}
+
 TEST(Status, RejectedPod) {
   World w;
   w.verdict = Verdict::Reject("OutOfcpu", "no cpu");

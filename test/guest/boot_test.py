@@ -1,15 +1,13 @@
 #!/usr/bin/env python3
 """Boots the bootstrap ISO in QEMU and checks what the guest does before there is a kubelet.
 
-usage: boot_test.py ISO [NAME...]
+usage: boot_test.py [--jobs N] [--junit FILE] ISO [NAME...]
 """
-import os
 import pathlib
 import re
 import sys
 import tempfile
 import time
-import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import vm  # noqa: E402
@@ -143,23 +141,5 @@ ALL = [announces_itself_and_speaks_to_its_kubelet, a_strangers_key_is_refused, s
        tells_again_who_connects_again, keeps_its_scratch_disk_across_boots, says_what_is_wrong_with_its_configuration]
 
 
-def main():
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    bench = Bench(os.path.abspath(sys.argv[1]))
-    wanted = [t for t in ALL if not sys.argv[2:] or t.__name__ in sys.argv[2:]]
-    failed = 0
-    for test in wanted:
-        begin = time.monotonic()
-        try:
-            test(bench)
-            print(f"  ok: {test.__name__} ({time.monotonic() - begin:.1f} s)", flush=True)
-        except (AssertionError, OSError, KeyError, ValueError, StopIteration) as e:
-            failed += 1
-            print(f"  FAILED: {test.__name__}: {e}\n{traceback.format_exc(limit=4)}", flush=True)
-    print(f"{len(wanted) - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(vm.main(__doc__, ALL, Bench))

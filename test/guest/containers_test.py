@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Boots the bootstrap ISO in QEMU, plays the kubelet, and runs containers: what needs a guest's own kernel and cgroups.
 
-usage: containers_test.py ISO [NAME...]
+usage: containers_test.py [--jobs N] [--junit FILE] ISO [NAME...]
 
 The image is busybox (busybox-static), as a squashfs on a disk.
 """
 import base64
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -17,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -156,11 +156,10 @@ class Bench:
         self.dir = tempfile.TemporaryDirectory(prefix="vch-guest-test-")
         self.kubelet = vm.KubeletKey(self.dir.name)
         self.image = image_disk(f"{self.dir.name}/image")
-        self.disks = 0
+        self.disks = itertools.count(1)
 
     def disk(self, mib=256):
-        self.disks += 1
-        return vm.empty_disk(f"{self.dir.name}/scratch{self.disks}", mib)
+        return vm.empty_disk(f"{self.dir.name}/scratch{next(self.disks)}", mib)
 
 
 def runs_limits_and_tells(bench):
@@ -275,23 +274,5 @@ def keeps_emptydirs_and_logs_across_a_reset(bench):
 ALL = [runs_limits_and_tells, stays_small, survives_a_fork_bomb, survives_a_full_disk, shares_processes, keeps_emptydirs_and_logs_across_a_reset]
 
 
-def main():
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    bench = Bench(os.path.abspath(sys.argv[1]))
-    wanted = [t for t in ALL if not sys.argv[2:] or t.__name__ in sys.argv[2:]]
-    failed = 0
-    for test in wanted:
-        begin = time.monotonic()
-        try:
-            test(bench)
-            print(f"  ok: {test.__name__} ({time.monotonic() - begin:.1f} s)", flush=True)
-        except (AssertionError, OSError, KeyError, ValueError, StopIteration) as e:
-            failed += 1
-            print(f"  FAILED: {test.__name__}: {e}\n{traceback.format_exc(limit=4)}", flush=True)
-    print(f"{len(wanted) - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(vm.main(__doc__, ALL, Bench))

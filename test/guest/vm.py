@@ -1,5 +1,7 @@
 """A pod VM in QEMU, with the hardware that the lab gives one, for tests of the guest alone."""
+import argparse
 import base64
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -11,6 +13,8 @@ import ssl
 import subprocess
 import tempfile
 import time
+import traceback
+import xml.sax.saxutils
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TETHER_PORT = 10350
@@ -236,4 +240,40 @@ def empty_disk(path, mib=256):
     return path
 
 
-__all__ = ["Vm", "Channel", "KubeletKey", "Failure", "boot_config", "empty_disk"]
+def attempt(test, bench):
+    """What went wrong (None: nothing) and how long it took."""
+    begin = time.monotonic()
+    error = None
+    try:
+        test(bench)
+    except (AssertionError, OSError, KeyError, ValueError, StopIteration) as e:
+        error = f"{e}\n{traceback.format_exc(limit=4)}"
+    return error, time.monotonic() - begin
+
+
+def main(doc, tests, make_bench):
+    """What a file of tests does when it is run: [--jobs N] [--junit FILE] ISO [NAME...]. Returns the exit status."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=2, help="tests at the same time")
+    parser.add_argument("--junit")
+    parser.add_argument("iso")
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    bench = make_bench(os.path.abspath(args.iso))
+    wanted = [t for t in tests if not args.names or t.__name__ in args.names]
+    cases, failed = [], 0
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        running = {pool.submit(attempt, test, bench): test.__name__ for test in wanted}
+        for done in concurrent.futures.as_completed(running):
+            name, (error, seconds) = running[done], done.result()
+            print(f"  FAILED: {name}: {error}" if error else f"  ok: {name} ({seconds:.1f} s)", flush=True)
+            failed += error is not None
+            body = f"<failure>{xml.sax.saxutils.escape(error)}</failure>" if error else ""
+            cases.append(f'<testcase classname="guest" name="{name}" time="{seconds:.1f}">{body}</testcase>\n')
+    if args.junit:
+        pathlib.Path(args.junit).write_text(f'<testsuites><testsuite name="guest">\n{"".join(cases)}</testsuite></testsuites>\n')
+    print(f"{len(wanted) - failed} passed, {failed} failed")
+    return 1 if failed or not wanted else 0
+
+
+__all__ = ["Vm", "Channel", "KubeletKey", "Failure", "boot_config", "empty_disk", "main"]

@@ -6,6 +6,8 @@ import subprocess
 import tempfile
 import time
 
+POLL = 0.25  # seconds between two looks at what is waited for
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
@@ -32,17 +34,18 @@ def wait_for(what, condition, seconds=60):
         except (Failure, subprocess.TimeoutExpired) as error:
             last = error
         if time.monotonic() > end:
-            raise Failure(f"{what}: not within {seconds} s; last: {str(last)[:1500]}")
-        time.sleep(0.25)
+            raise Failure(f"{what}: not within {seconds} s; last: {str(last)[:3000]}")
+        time.sleep(POLL)
 
 
 class Lab:
-    def __init__(self, build, flags=(), up=()):
+    def __init__(self, build, flags=(), up=(), guests="simulated"):
         self.dir = tempfile.mkdtemp(prefix="vch-lab-")
         self.build = str(pathlib.Path(build).resolve())
         try:
-            run([ROOT / "tools/lab", "up", self.dir, "--guests", "simulated", "--bin", self.build, *up, "--node", "vch1", "--",
-                 "--orphan-interval", "2s", "-v", "2", *flags], timeout=300)
+            # The first time, virtual machines need an ISO, which takes the tether's build.
+            run([ROOT / "tools/lab", "up", self.dir, "--guests", guests, "--bin", self.build, *up, "--node", "vch1", "--",
+                 "--orphan-interval", "2s", "-v", "2", *flags], timeout=300 if guests == "simulated" else 1200)
         except (Failure, subprocess.TimeoutExpired):
             self.down()
             raise
@@ -73,6 +76,15 @@ class Lab:
                 total += float(line.rsplit(" ", 1)[1])
         return total
 
+    def machines(self, vm="*"):
+        """The process ids of virtual machines."""
+        return [int(p.read_text()) for p in pathlib.Path(self.dir, "guests").glob(f"{vm}.*/pid")]
+
+    def http(self, pod, path="/", port=80):
+        """What the pod answers; a Failure if it does not."""
+        ip = pod["status"]["podIP"]
+        return run([ROOT / "tools/lab", "exec", self.dir, "curl", "-sf", "--max-time", "20", f"http://{ip}:{port}{path}"])
+
     # ---- kubectl ----
     def kubectl(self, *args, stdin=None, check=True, timeout=120):
         return run(["kubectl", *args], stdin=stdin, check=check, timeout=timeout, env=self.env)
@@ -89,6 +101,13 @@ class Lab:
     def apply(self, *objects):
         self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
+    def logs(self, pod, container=None, **options):
+        flags = [f"--{name}={str(value).lower()}" for name, value in options.items()]
+        return self.kubectl("logs", pod, *(["-c", container] if container else []), *flags)
+
+    def exec(self, pod, script, container=None):
+        return self.kubectl("exec", pod, *(["-c", container] if container else []), "--", "sh", "-c", script)
+
     def node_ready(self, name="vch1"):
         return condition(self.get("node", name), "Ready") == "True"
 
@@ -101,8 +120,12 @@ def condition(thing, kind):
 
 
 def container(pod, index=0):
-    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
-    return statuses[index]
+    """Its status; of the container that `index` says, by number or name. An init container goes by its name."""
+    status = pod.get("status", {})
+    statuses = status.get("containerStatuses") or []
+    if isinstance(index, int):
+        return (statuses or [{}])[index]
+    return next((c for c in statuses + status.get("initContainerStatuses", []) if c["name"] == index), {})
 
 
 def pod_spec(script=None, restart="Always", grace=2, **extra):

@@ -268,7 +268,7 @@ def drains_at_sigterm(lab):
 def events_and_describe(lab):
     lab.apply(make_pod("told"))
     wait_for("it is Ready", lambda: condition(lab.pod("told"), "Ready") == "True")
-    wait_for("an event about its VM", lambda: any(e["involvedObject"]["name"] == "told" and e["source"].get("component") == "kubelet"
+    wait_for("an event about its VM", lambda: any(e["involvedObject"].get("name") == "told" and e["source"].get("component") == "kubelet"
                                                  for e in lab.get("events")["items"]), 20)
     delete_all(lab)
 
@@ -336,6 +336,13 @@ def vsphere_layer_against_the_simulator(lab):
     gone(lab)
 
 
+def image_layer_against_the_simulator(lab):
+    """Images from the lab's registry to templates in its vCenter, and back from the datastore."""
+    out = run([f"{lab.build}/test/node/image_live_test"], env=lab.env, timeout=300)
+    expect("[  PASSED  ]" in out and "SKIPPED" not in out, out[-2000:])
+    gone(lab)
+
+
 def metrics_are_served(lab):
     expect(lab.metric("workqueue_adds_total") > 0, "client-go's queue metrics")
     expect(lab.metric("process_resident_memory_bytes") > 1e6, "process metrics")
@@ -345,4 +352,4 @@ ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_co
        forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, node_is_recreated_with_what_people_set,
        vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, watch_is_cut_and_answered_410, vcenter_outage, expired_sessions_and_transient_faults,
        drains_at_sigterm, events_and_describe, second_node_on_http1_and_paged_lists, standby_takes_over, vsphere_layer_against_the_simulator,
-       two_hundred_up_and_down, two_hundred_with_ten_kills, metrics_are_served]
+       image_layer_against_the_simulator, two_hundred_up_and_down, two_hundred_with_ten_kills, metrics_are_served]

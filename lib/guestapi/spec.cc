@@ -200,6 +200,7 @@ json::Object ToJson(const StopRequest& request, const boost::json::storage_ptr& 
   json::Object out(storage);
   out["graceSeconds"] = request.grace_seconds;
   Put(&out, "reason", request.reason);
+  if (request.stay_on) out["stayOn"] = true;
   return out;
 }
 
@@ -208,6 +209,7 @@ StatusOr<StopRequest> StopFromJson(const json::Value& value) {
   Fields in(value, "");
   in.Read("graceSeconds", &out.grace_seconds, 0, kMaxSeconds);
   in.Read("reason", &out.reason);
+  in.Read("stayOn", &out.stay_on);
   RETURN_IF_ERROR(in.status());
   return out;
 }

@@ -167,6 +167,8 @@ struct GuestSpec {
 struct StopRequest {
   int64_t grace_seconds = 30;
   std::string reason;
+  // The guest stays on until it is told to power off, for its logs to be read. The last request counts.
+  bool stay_on = false;
 };
 
 // JSON. Decoding skips unknown fields; InvalidArgument names the field that is missing or of the wrong type.

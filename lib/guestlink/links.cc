@@ -162,7 +162,7 @@ class LinksImpl : public Links {
 
   void Stop(const std::string& pod_uid, guestapi::StopRequest request) override {
     Link& link = links_[pod_uid];
-    if (link.stop && request.grace_seconds >= link.stop->grace_seconds) return;
+    if (link.stop && request.stay_on == link.stop->stay_on && request.grace_seconds >= link.stop->grace_seconds) return;
     link.stop = std::move(request);
     ++link.stop_number;
     Kick(&link);
@@ -187,6 +187,11 @@ class LinksImpl : public Links {
     request.headers.Set("Host", std::string(guestapi::kTetherDnsName));
     co_return co_await WithTimeout(clock_, options_.connect_timeout, "asking the guest",
                                    DialAndGet(std::move(pod_uid), std::move(request)));
+  }
+
+  [[nodiscard]] bool Streaming(const std::string& pod_uid) const override {
+    auto it = links_.find(pod_uid);
+    return it != links_.end() && it->second.session != nullptr && !it->second.session->streams.empty();
   }
 
   flow::Store<std::string, LinkState>& states() override { return states_; }

@@ -72,7 +72,8 @@ class Links {
 
   // The spec to be applied: kept, and sent at once and after each reconnect until the guest reports its revision.
   virtual void Push(const std::string& pod_uid, std::shared_ptr<const guestapi::GuestSpec> spec) = 0;
-  // Asks the guest to stop; kept and repeated like a spec. A longer grace than before is ignored.
+  // Asks the guest to stop; kept and repeated like a spec. A longer grace than before is ignored, unless
+  // the request differs in whether the guest is to stay on.
   virtual void Stop(const std::string& pod_uid, guestapi::StopRequest request) = 0;
   // The guest of a finished pod may power off now (a stopped one does so by itself): kept and repeated, too.
   virtual void PowerOff(const std::string& pod_uid) {}
@@ -85,6 +86,9 @@ class Links {
   virtual Task<StatusOr<OpenedStream>> Open(std::string pod_uid, http::Request request);
   // GET `target`, with a body that is read as it comes. Errors as above; the status of the response is below 400.
   virtual Task<StatusOr<http::StreamingResponse>> Get(std::string pod_uid, std::string target);
+
+  // Some of these connections are open: somebody still reads.
+  [[nodiscard]] virtual bool Streaming(const std::string& pod_uid) const { return false; }
 
   // Keyed by pod UID; one Put per snapshot or connection change.
   virtual flow::Store<std::string, LinkState>& states() = 0;

@@ -38,6 +38,23 @@ http::Response NotAllowed(std::string allow) {
   return out;
 }
 
+// A body of which the first piece has been read already.
+class Prefetched : public http::BodyReader {
+ public:
+  Prefetched(std::string first, std::unique_ptr<http::BodyReader> rest)
+      : first_(std::move(first)), rest_(std::move(rest)) {}
+  Task<StatusOr<std::string>> Read() override {
+    // An empty one is the end.
+    if (!std::exchange(begun_, true)) co_return std::move(first_);
+    co_return co_await rest_->Read();
+  }
+
+ private:
+  std::string first_;
+  std::unique_ptr<http::BodyReader> rest_;
+  bool begun_ = false;
+};
+
 bool HasContainer(const kubeapi::PodView& pod, std::string_view name) {
   bool found = false;
   pod.ForEachContainer([&](const kubeapi::ContainerView& c) { found = found || c.name() == name; });
@@ -197,7 +214,16 @@ Task<Status> Api::ContainerLogs(Call call) {
     guest_now -= link->clock_offset;
   }
   auto log = co_await deps_.links.Get(place.uid, TetherLogsTarget(place.container, *options, guest_now));
-  if (log.ok()) co_return co_await internal::SendLog(exchange, std::move(log->body));
+  if (log.ok() && options->follow) co_return co_await internal::SendLog(exchange, std::move(log->body));
+  if (log.ok()) {
+    // Until its first piece is there nothing is promised: the guest of a finished pod may power off at any time.
+    auto first = co_await log->body->Read();
+    if (first.ok()) {
+      co_return co_await internal::SendLog(exchange,
+                                           std::make_unique<Prefetched>(*std::move(first), std::move(log->body)));
+    }
+    log = first.status();
+  }
   const auto tether = guestlink::GetTetherError(log.status());
   // A guest that is there knows best, but not what an earlier boot of it has kept.
   if (tether && tether->http_status != 404) {

@@ -32,6 +32,7 @@ StatusOr<PodFacts> GatherFacts(const FactSources& from, const std::string& uid, 
     facts.guest = {
         .state = &facts.link->guest,
         .connected = facts.link->connected,
+        .streaming = from.links.Streaming(uid),
         .disconnected_for = facts.link->connected ? absl::ZeroDuration() : from.clock.Now() - facts.link->since,
         .clock_offset = facts.link->clock_offset};
   } else if (memory != nullptr) {

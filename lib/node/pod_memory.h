@@ -43,6 +43,7 @@ struct PodMemory {
   int64_t pushed_revision = 0;
   std::optional<absl::Time> stop_since, finished_since, power_on_not_before;
   std::optional<absl::Duration> asked_grace;
+  bool asked_to_stay_on = false;
   int power_failures = 0;
   std::optional<absl::Time> orphan_since;
   std::string last_warning;

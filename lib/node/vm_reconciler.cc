@@ -235,6 +235,7 @@ void VmReconciler::WantMoreImages(Look& look) {
 
 void VmReconciler::Resolve(Look& look) {
   std::vector<std::pair<std::string, std::string>> images;
+  images.reserve(look.images.size());
   for (const vch::PodImage& image : look.images) images.emplace_back(image.reference, image.id);
   deps_.sync_spec({.object = *look.facts.object,
                    .view = *look.pod(),
@@ -297,9 +298,13 @@ Task<Status> VmReconciler::Act(Look& look, const podvm::Action& action) {
         if (look.facts.object != nullptr)
           deps_.events.event(*look.facts.object, false, "Killing", "Stopping containers and the pod VM");
       }
-      if (!memory.asked_grace || action.grace < *memory.asked_grace) {
-        memory.asked_grace = action.grace;
-        deps_.facts.links.Stop(look.uid, {.grace_seconds = absl::ToInt64Seconds(action.grace), .reason = "deleted"});
+      if (!memory.asked_grace || action.grace < *memory.asked_grace || memory.asked_to_stay_on != action.stay_on) {
+        memory.asked_grace = std::min(action.grace, memory.asked_grace.value_or(action.grace));
+        memory.asked_to_stay_on = action.stay_on;
+        deps_.facts.links.Stop(look.uid,
+                               {.grace_seconds = absl::ToInt64Seconds(*memory.asked_grace),
+                                .reason = look.pod() != nullptr && !look.pod()->deleting() ? "ended" : "deleted",
+                                .stay_on = action.stay_on});
       }
       co_return absl::OkStatus();
     case Kind::kSaveLogs:

@@ -38,6 +38,7 @@ struct VmFacts {
 struct GuestFacts {
   const guestapi::GuestState* state = nullptr;  // null or sequence 0: none since this kubelet started
   bool connected = false;
+  bool streaming = false;  // logs of it are being read, or the like
   // How long there has been no channel to a powered-on VM (since this kubelet started, at most). Zero while connected.
   absl::Duration disconnected_for;
   // Kubelet's clock minus the guest's.

@@ -24,7 +24,8 @@ class Planner {
   void KeepRunning();
   void Finished();
   void TearDown();
-  void StopGuest();
+  // `stay_on`: with its guest, whose logs are still to be saved.
+  void StopGuest(bool stay_on = false);
   // True if the VM can't be worked on now.
   bool Blocked();
   bool NameTaken();
@@ -224,7 +225,7 @@ void Planner::Finished() {
   if (Blocked()) return;
   // Somebody else may have ended it (an eviction, the pod garbage collector): then its containers still run.
   const bool runs = in_.pod->AnyRunning() || (in_.guest.known() && in_.guest.connected && !GuestFinished());
-  if (vm_->power == PowerState::kOn && runs) return StopGuest();
+  if (vm_->power == PowerState::kOn && runs) return StopGuest(/*stay_on=*/true);
   if (vm_->power == PowerState::kOff) {
     plan_.link = Plan::Link::kDisconnect;
     return;
@@ -238,6 +239,9 @@ void Planner::Finished() {
     return Do(Action::Kind::kPowerOff);
   }
   plan_.link = Plan::Link::kConnect;
+  if (in_.logs_saved && in_.guest.streaming) {
+    return WaitUntil("LogsAreRead", std::min(deadline, in_.now + options_.stream_look));
+  }
   if (in_.guest.connected) Do(in_.logs_saved ? Action::Kind::kHaltGuest : Action::Kind::kSaveLogs);
   WaitUntil(in_.logs_saved ? "GuestHalting" : "SavingLogs", deadline);
 }
@@ -265,7 +269,7 @@ void Planner::TearDown() {
   Do(Action::Kind::kDestroy);
 }
 
-void Planner::StopGuest() {
+void Planner::StopGuest(bool stay_on) {
   const absl::Duration grace = Grace();
   const bool nothing_runs = !Announced() && !in_.guest.known() && !HasRun();
   if (nothing_runs || (grace == absl::ZeroDuration() && !GuestFinished())) {
@@ -279,6 +283,7 @@ void Planner::StopGuest() {
   // Also when it has finished by itself: only a guest that was asked to stop powers itself off.
   Do(Action::Kind::kAskStop);
   plan_.actions.back().grace = grace;
+  plan_.actions.back().stay_on = stay_on;
   WaitUntil(GuestFinished() ? "GuestHalting" : "GuestStopping", deadline);
 }
 

@@ -15,8 +15,10 @@ namespace vck::podvm {
 struct PlanOptions {
   // Beyond the grace period, for the guest to end and power itself off, before it is powered off by force.
   absl::Duration stop_slack = absl::Seconds(15);
-  // For a guest whose containers have all ended to power itself off.
+  // For a guest whose containers have all ended to power itself off, and for whoever reads its logs to come to the end.
   absl::Duration halt_slack = absl::Seconds(10);
+  // How often it is looked whether somebody still reads the logs of a finished pod.
+  absl::Duration stream_look = absl::Milliseconds(200);
   // Grace of a pod whose object vanished, where a shorter one is not known.
   absl::Duration orphan_grace = absl::Seconds(10);
   // For the logs of a finished pod to be saved, and for a guest that can't be reached to come back: afterwards its VM
@@ -54,7 +56,7 @@ struct Action {
     kPowerOn,         // vm
     kAddImages,       // vm: image disks for containers that came later
     kPushSpec,        // the newest revision to the link
-    kAskStop,         // grace
+    kAskStop,         // grace, stay_on
     kSaveLogs,        // of a finished pod, before its guest powers off
     kHaltGuest,       // the guest of a finished pod may power itself off
     kPowerOff,        // vm: hard
@@ -64,6 +66,7 @@ struct Action {
   Kind kind;
   vimtypes::MoRef vm;
   absl::Duration grace;
+  bool stay_on = false;
   std::string question_id, choice;
 };
 std::string_view ActionName(Action::Kind kind);

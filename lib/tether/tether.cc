@@ -267,7 +267,10 @@ class TetherImpl : public Tether {
     }
     Step(Apply{std::make_shared<const guestapi::GuestSpec>(std::move(spec))});
   }
-  void On(guestapi::StopRequest& request) { Step(Stop{std::move(request)}); }
+  void On(guestapi::StopRequest& request) {
+    stay_on_ = request.stay_on;
+    Step(Stop{std::move(request)});
+  }
   void On(const guestapi::Ack& ack) {
     acked_ = std::max(acked_, ack.sequence);
     ConsiderPowerOff();
@@ -320,7 +323,7 @@ class TetherImpl : public Tether {
   void Do(const EndHandlers& end) { handlers_.Do(end); }
 
   void ConsiderPowerOff() {
-    if (!lifecycle_.finished() || !lifecycle_.stopping()) return;
+    if (!lifecycle_.finished() || !lifecycle_.stopping() || stay_on_) return;
     if (acked_ >= lifecycle_.sequence()) return PowerOff();
     if (!last_wait_.armed()) {
       last_wait_ = clock_.Schedule(clock_.Now() + options_.ack_timeout, [this] { PowerOff(); });
@@ -368,6 +371,7 @@ class TetherImpl : public Tether {
   std::unique_ptr<http::Server> server_;
   std::list<Channel> channels_;
   int64_t acked_ = 0;
+  bool stay_on_ = false;  // when the pod has been stopped
   Instant tick_at_ = Instant::Never();
   Clock::Timer tick_;
   Clock::Timer last_wait_;

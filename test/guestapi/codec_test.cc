@@ -171,10 +171,11 @@ TEST(State, MistakesNameTheField) {
 }
 
 TEST(Stop, SurvivesTheWire) {
-  auto stop = DecodeStop(Encode(StopRequest{.grace_seconds = 0, .reason = "deleted"}));
+  auto stop = DecodeStop(Encode(StopRequest{.grace_seconds = 0, .reason = "deleted", .stay_on = true}));
   ASSERT_TRUE(stop.ok());
   EXPECT_EQ(stop->grace_seconds, 0);
   EXPECT_EQ(stop->reason, "deleted");
+  EXPECT_TRUE(stop->stay_on);
   EXPECT_EQ(DecodeStop("{}")->grace_seconds, 30);
   EXPECT_FALSE(DecodeStop(R"({"graceSeconds":-1})").ok());
 }

@@ -73,6 +73,10 @@ TEST_F(ScriptedTest, WishesAreRepeatedUntilTheGuestKnowsThem) {
   ASSERT_TRUE(net_.Until([&] { return !tether_.frames().empty(); }));
   EXPECT_EQ(std::get<guestapi::StopRequest>(tether_.frames()[0]).grace_seconds, 1) << "only a shorter grace";
   EXPECT_EQ(tether_.frames().size(), 1);
+  tether_.frames().clear();
+  kubelet_->Stop("uid-1", {.grace_seconds = 1, .stay_on = true});
+  ASSERT_TRUE(net_.Until([&] { return !tether_.frames().empty(); }));
+  EXPECT_TRUE(std::get<guestapi::StopRequest>(tether_.frames()[0]).stay_on);
 }
 
 TEST_F(ScriptedTest, TheEndIsAcknowledged) {

@@ -80,6 +80,16 @@ TEST_F(LogsTest, ALogThatIsCutIsNotAWholeOne) {
   EXPECT_FALSE(net_.Run(http::Upgrade(*stream, RequestOf({.target = "/containerLogs/default/web/c"}), &leftover)).ok());
 }
 
+TEST_F(LogsTest, AGuestThatPowersOffBeforeItsAnswerLeavesItToTheArchive) {
+  archive_["uid-1/c/current"] = kRaw;
+  further_ = [&](http::Exchange& exchange) -> Task<Status> {
+    CO_RETURN_IF_ERROR(co_await exchange.Begin(200, {}));
+    co_return absl::InternalError("dropped");
+  };
+  Connect();
+  EXPECT_EQ(Get("/containerLogs/default/web/c").body, "one\ntwo\nthree\n");
+}
+
 TEST_F(LogsTest, OfAFinishedPodFromTheArchive) {
   archive_["uid-1/c/current"] = kRaw;
   archive_["uid-1/c/previous"] = "2026-10-06T00:00:00Z stdout F before\n";

@@ -196,6 +196,9 @@ TEST(Plan, FinishedPodIsPoweredOffAfterItsStatusAndLogsAreKept) {
   EXPECT_EQ(w.phase(), "Succeeded");
   EXPECT_EQ(w.Steps(), "SaveLogs (SavingLogs)");
   w.logs_saved = true;
+  w.streaming = true;
+  EXPECT_EQ(w.Steps(), "(LogsAreRead)");
+  w.streaming = false;
   EXPECT_EQ(w.Steps(), "HaltGuest (GuestHalting)");
   w.VmOff();
   EXPECT_EQ(w.Steps(), "");
@@ -232,6 +235,17 @@ TEST(Plan, EvictedPodIsStoppedGracefully) {
   World w = Running();
   w.pod.as_object()["status"].as_object()["phase"] = "Failed";
   EXPECT_EQ(w.Steps(), "AskStop (GuestStopping)");
+  EXPECT_TRUE(w.MakePlan().actions[0].stay_on) << "its logs are to be saved";
+  w.Exited("c", 0);
+  w.guest.stopping = w.guest.finished = true;
+  w.Write();
+  w.Linked();
+  EXPECT_EQ(w.Steps(), "SaveLogs (SavingLogs)");
+  w.logs_saved = true;
+  EXPECT_EQ(w.Steps(), "HaltGuest (GuestHalting)");
+  w.Delete();
+  EXPECT_EQ(w.Steps(), "AskStop (GuestHalting)");
+  EXPECT_FALSE(w.MakePlan().actions[0].stay_on);
 }
 
 TEST(Plan, AdoptsByKeyAndRefusesByName) {

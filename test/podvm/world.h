@@ -187,8 +187,11 @@ struct World {
     return vm;
   }
   [[nodiscard]] GuestFacts Guest() const {
-    return {
-        .state = known ? &guest : nullptr, .connected = connected, .disconnected_for = silent, .clock_offset = offset};
+    return {.state = known ? &guest : nullptr,
+            .connected = connected,
+            .streaming = streaming,
+            .disconnected_for = silent,
+            .clock_offset = offset};
   }
   [[nodiscard]] StatusResult Compute() const {
     kubeapi::PodView view(pod);
@@ -238,7 +241,7 @@ struct World {
   vimtypes::VmRecord record;
   bool has_vm = false;
   guestapi::GuestState guest;
-  bool known = false, connected = false;
+  bool known = false, connected = false, streaming = false;
   absl::Duration silent;
   absl::Duration offset;
   Verdict verdict;

@@ -239,6 +239,24 @@ TEST_F(SimTest, AStoppedGuestPowersOffWhenItsEndIsKnownOrAfterAWhile) {
   EXPECT_EQ(sim_.guests(), 0);
 }
 
+TEST_F(SimTest, AStoppedGuestThatIsToStayOnWaitsForItsKubelet) {
+  Connect();
+  PowerOn(1);
+  auto channel = Open(1);
+  Next<guestapi::Hello>(channel.get());
+  auto state = Next<GuestState>(channel.get());
+  TakeOps();
+  Send(channel.get(), guestapi::StopRequest{.grace_seconds = 30, .stay_on = true});
+  state = NextState(channel.get());
+  EXPECT_TRUE(state.finished);
+  Send(channel.get(), guestapi::Ack{state.sequence});
+  loop_.Advance(absl::Minutes(1));
+  EXPECT_THAT(TakeOps(), ElementsAre());
+  Send(channel.get(), guestapi::PowerOff{});
+  ASSERT_TRUE(Until([&] { return !lines_.empty(); }));
+  EXPECT_THAT(TakeOps(), ElementsAre("powered_off vm-1"));
+}
+
 TEST_F(SimTest, PowerOffIsHardAndResetBootsAnew) {
   Connect();
   PowerOn(1);

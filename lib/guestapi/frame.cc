@@ -22,7 +22,7 @@ struct ToMember {
     Put(&out, "version", hello.version);
     Put(&out, "bootId", hello.boot_id);
     Put(&out, "podUid", hello.pod_uid);
-    Put(&out, "csr", hello.csr);
+    Put(&out, "certify", hello.certify);
     return {"hello", std::move(out)};
   }
   Member operator()(const Certificate& certificate) const {
@@ -55,7 +55,7 @@ StatusOr<Frame> HelloFromJson(const json::Value& value) {
   in.Read("bootId", &out.boot_id);
   in.Require("bootId", !out.boot_id.empty());
   in.Read("podUid", &out.pod_uid);
-  in.Read("csr", &out.csr);
+  in.Read("certify", &out.certify);
   RETURN_IF_ERROR(in.status());
   return out;
 }

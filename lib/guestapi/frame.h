@@ -18,9 +18,9 @@ struct Hello {
   int version = kVersion;
   std::string boot_id;
   std::string pod_uid;
-  std::string csr;  // PEM; "" once the tether has a certificate of the VCH's key
+  bool certify = false;  // the tether has no certificate of the VCH's key yet
 };
-// kubelet -> tether: the answer to a Hello with a request.
+// kubelet -> tether: the answer to a Hello that asks for it, for the key of the connection.
 struct Certificate {
   std::string pem;
 };

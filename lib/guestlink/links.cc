@@ -422,9 +422,9 @@ class LinksImpl : public Links {
     if (link == links_.end()) return absl::OkStatus();
     link->second.pinned_boot = hello.boot_id;
     link->second.pinned_key = connection->key_hash;
-    if (hello.csr.empty()) return absl::OkStatus();
+    if (!hello.certify) return absl::OkStatus();
     ASSIGN_OR_RETURN(connection->certificate,
-                     trust_->Certify(session->pod_uid, hello.csr, connection->key_hash, clock_.WallNow()));
+                     trust_->Certify(session->pod_uid, http::PeerPublicKey(*connection->stream), clock_.WallNow()));
     Kick(&link->second);
     return absl::OkStatus();
   }

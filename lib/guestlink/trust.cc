@@ -30,6 +30,7 @@ StatusOr<std::unique_ptr<Trust>> Trust::Create(std::string key_pem, absl::Time n
   http::CertRequest ca = Request(guestapi::kCaName, now);
   ca.is_ca = true;
   ASSIGN_OR_RETURN(out->ca_pem_, http::SignCertificate(out->key_pem_, ca, "", out->key_pem_));
+  ASSIGN_OR_RETURN(out->issuer_, http::CertificateIssuer::Create(out->ca_pem_, out->key_pem_));
   http::TlsOptions options;
   ASSIGN_OR_RETURN(options.client_cert_pem, http::SignCertificate(out->key_pem_, Request(guestapi::kKubeletName, now),
                                                                   out->ca_pem_, out->key_pem_));
@@ -43,16 +44,11 @@ StatusOr<std::unique_ptr<Trust>> Trust::Create(std::string key_pem, absl::Time n
   return out;
 }
 
-StatusOr<std::string> Trust::Certify(const std::string& pod_uid, const std::string& csr, const std::string& key_hash,
-                                     absl::Time now) const {
-  // Also checks the request's signature: whoever sent it holds the key.
-  ASSIGN_OR_RETURN(std::string hash, http::PublicKeyHash(csr));
-  if (hash != key_hash)
-    return absl::FailedPreconditionError("the certificate request is for another key than the connection's");
+StatusOr<std::string> Trust::Certify(const std::string& pod_uid, const std::string& public_key, absl::Time now) const {
   http::CertRequest request = Request(pod_uid, now);
   request.dns_names = {std::string(guestapi::kTetherDnsName)};
   request.uris = {guestapi::PodUri(pod_uid)};
-  return http::SignCertificate(csr, request, ca_pem_, key_pem_);
+  return issuer_->Issue(public_key, request);
 }
 
 }  // namespace vck::guestlink::internal

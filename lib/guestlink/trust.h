@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "base/status.h"
+#include "http/issuer.h"
 #include "http/tls.h"
 
 namespace vck::guestlink::internal {
@@ -21,15 +22,17 @@ class Trust {
   [[nodiscard]] const std::shared_ptr<http::TlsContext>& by_key() const { return by_key_; }
   // Accepts certificates of the VCH's key only: the caller looks for the pod in its names.
   [[nodiscard]] const std::shared_ptr<http::TlsContext>& by_certificate() const { return by_certificate_; }
-  // The certificate that names the pod, for a request that must be of the key with this hash.
-  [[nodiscard]] StatusOr<std::string> Certify(const std::string& pod_uid, const std::string& csr,
-                                              const std::string& key_hash, absl::Time now) const;
+  // The certificate that names the pod, for the key with which the peer made its connection (DER): TLS has shown that
+  // it holds the key.
+  [[nodiscard]] StatusOr<std::string> Certify(const std::string& pod_uid, const std::string& public_key,
+                                              absl::Time now) const;
 
  private:
   Trust() = default;
   std::string key_pem_;
   std::string key_hash_;
   std::string ca_pem_;
+  std::unique_ptr<http::CertificateIssuer> issuer_;
   std::shared_ptr<http::TlsContext> by_key_;
   std::shared_ptr<http::TlsContext> by_certificate_;
 };

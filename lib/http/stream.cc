@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "async/wait.h"
+#include "http/issuer.h"
 #include "http/socket_stream.h"
 #include "http/tls_internal.h"
 
@@ -208,6 +209,11 @@ class TlsStream : public PlainStream {
   [[nodiscard]] std::string PeerKeyHash() const override {
     X509* cert = SSL_get0_peer_certificate(ssl_.get());
     return cert == nullptr ? "" : KeyHash(cert);
+  }
+
+  [[nodiscard]] std::string PublicKey() const {
+    X509* cert = SSL_get0_peer_certificate(ssl_.get());
+    return cert == nullptr ? "" : PublicKeyDer(cert);
   }
 
   [[nodiscard]] PeerName Peer() const override;
@@ -407,6 +413,11 @@ std::span<char> SharedReadBuffer() {
 }
 
 }  // namespace internal
+
+std::string PeerPublicKey(const Stream& stream) {
+  const auto* tls = dynamic_cast<const internal::TlsStream*>(&stream);
+  return tls == nullptr ? "" : tls->PublicKey();
+}
 
 Status Stream::VerifyClient(const CertificatePool&) const {
   return absl::NotFoundError("the client has shown no certificate");

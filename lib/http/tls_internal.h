@@ -36,11 +36,16 @@ struct CertificatePoolImpl : CertificatePool {
   std::unique_ptr<X509_STORE, Deleter<X509_STORE_free>> store;
 };
 
+// Of text in PEM, shared with whoever read the same text shortly before; `what` names it in errors.
+StatusOr<KeyPtr> PrivateKey(std::string_view pem, std::string_view what);
+StatusOr<X509Ptr> FirstCertificate(std::string_view pem, std::string_view what);
 // The oldest entry of OpenSSL's error queue in words; empties the queue.
 std::string TakeOpenSslError();
 // SHA-256 hex of the DER SubjectPublicKeyInfo; "" when there is none.
 std::string KeyHash(EVP_PKEY* key);
 std::string KeyHash(X509* certificate);
+// DER SubjectPublicKeyInfo; "" when there is none.
+std::string PublicKeyDer(X509* certificate);
 // A new SSL for one connection to `host`: SNI, the name to verify, ALPN.
 StatusOr<SslPtr> NewClientSsl(const TlsContextImpl& context, const std::string& host,
                               const std::vector<std::string>& alpn);

@@ -31,8 +31,6 @@ StatusOr<Identity> Identity::Create(const guestapi::BootConfig& config, absl::Ti
   return out;
 }
 
-StatusOr<std::string> Identity::Request() const { return http::CreateCsr(key_pem_, PodName(pod_uid_)); }
-
 Status Identity::Certify(const std::string& pem) {
   ASSIGN_OR_RETURN(std::string hash, http::PublicKeyHash(pem));
   if (hash != key_hash_) return absl::InvalidArgumentError("the certificate is for another key");

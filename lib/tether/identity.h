@@ -18,8 +18,6 @@ class Identity {
 
   [[nodiscard]] const std::string& key_hash() const { return key_hash_; }
   [[nodiscard]] bool certified() const { return certified_; }
-  // The request for the certificate that names the pod.
-  [[nodiscard]] StatusOr<std::string> Request() const;
   // Takes a certificate of the VCH's key; InvalidArgument when it is not for this key.
   Status Certify(const std::string& pem);
   // What to serve with: clients must have a certificate of the VCH's key (which pods have, too: see IsKubelet).

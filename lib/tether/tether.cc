@@ -351,11 +351,8 @@ class TetherImpl : public Tether {
   }
 
   Task<Status> WriteHello(Channel* channel) {
-    guestapi::Hello hello{.boot_id = options_.boot_id, .pod_uid = options_.config.pod_uid};
-    if (!identity_.certified()) {
-      CO_ASSIGN_OR_RETURN(hello.csr, identity_.Request());
-    }
-    std::string frame = guestapi::EncodeFrame(std::move(hello));
+    std::string frame = guestapi::EncodeFrame(guestapi::Hello{
+        .boot_id = options_.boot_id, .pod_uid = options_.config.pod_uid, .certify = !identity_.certified()});
     co_return co_await channel->stream->Write(frame);
   }
 

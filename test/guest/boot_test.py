@@ -53,7 +53,7 @@ def announces_itself_and_speaks_to_its_kubelet(bench):
             assert channel.key_hash == announced[2], "the key on the wire is not the announced one"
             hello = channel.frame("hello")
             assert hello["bootId"] == announced[1] and hello["podUid"] == vm.boot_config(bench.kubelet)["podUid"], hello
-            assert "BEGIN CERTIFICATE REQUEST" in hello["csr"], hello
+            assert hello["certify"] is True, hello
             channel.send(poweroff=True)
             guest.wait_off()
         assert "Powering off" in guest.console()

@@ -98,8 +98,7 @@ TEST_F(ScriptedTest, WhatIsNotOfTheProtocolEndsTheChannel) {
       {R"({"state":{"bootId":"b1","sequence":1,"guestNow":1,"podUid":"uid-9"}})", "the guest runs pod uid-9"},
       {R"({"state":{"bootId":"b1"}})", "state: sequence is missing"},
       {"garbage", "not JSON"},
-      {R"({"hello":{"bootId":"b1","podUid":"uid-1","csr":"garbage"}})",
-       "expected a key, certificate or certificate request"},
+      {R"({"hello":{"bootId":"b1","podUid":"uid-1","certify":"please"}})", "certify"},
   };
   for (const Case& c : cases) {
     Net net;
@@ -112,12 +111,21 @@ TEST_F(ScriptedTest, WhatIsNotOfTheProtocolEndsTheChannel) {
   }
 }
 
-TEST_F(ScriptedTest, ARequestForAnotherKeyIsNotSigned) {
+TEST_F(ScriptedTest, TheCertificateIsForTheKeyOfTheConnectionAndOnlyForWhoAsks) {
   auto hello = HelloOf("b1");
-  hello.csr = *http::CreateCsr(NewKey(), {.common_name = "uid-1"});
+  hello.certify = true;
   tether_.Say(hello);
   Connect();
-  EXPECT_THAT(kubelet_.UntilError("uid-1"), HasSubstr("for another key than the connection's"));
+  ASSERT_TRUE(net_.Until([&] { return !tether_.frames().empty(); }));
+  std::string pem = std::get<guestapi::Certificate>(tether_.frames()[0]).pem;
+  EXPECT_EQ(*http::PublicKeyHash(pem), tether_.endpoint().guest.key_hash);
+  tether_.frames().clear();
+  tether_.SayNow(StateOf("b1", 6));
+  auto end = StateOf("b1", 7);
+  end.finished = true;
+  tether_.SayNow(end);
+  ASSERT_TRUE(net_.Until([&] { return !tether_.frames().empty(); }));
+  EXPECT_TRUE(std::holds_alternative<guestapi::Ack>(tether_.frames()[0])) << "one certificate";
 }
 
 TEST_F(ScriptedTest, ARefusedUpgradeSaysWhy) {

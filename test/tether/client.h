@@ -10,6 +10,7 @@
 #include "guestapi/frame.h"
 #include "guestapi/identity.h"
 #include "http/client.h"
+#include "http/issuer.h"
 #include "http/stream.h"
 #include "http/tls.h"
 
@@ -47,6 +48,13 @@ struct Vch {
     request.dns_names = {std::string(guestapi::kTetherDnsName)};
     if (!uri.empty()) request.uris = {uri};
     return *http::SignCertificate(subject, request, ca, key);
+  }
+  // What the kubelet answers to a Hello that asks for it.
+  [[nodiscard]] std::string Certify(const std::string& public_key, const std::string& pod_uid) const {
+    http::CertRequest request{.common_name = pod_uid, .now = absl::Now()};
+    request.dns_names = {std::string(guestapi::kTetherDnsName)};
+    request.uris = {guestapi::PodUri(pod_uid)};
+    return *(*http::CertificateIssuer::Create(ca, key))->Issue(public_key, request);
   }
   // A client with `client_key` ("": none), certified by this VCH.
   [[nodiscard]] std::shared_ptr<http::TlsContext> Client(const std::string& client_key) const {
@@ -109,6 +117,7 @@ class TestChannel {
   }
   Task<Status> Send(std::string frame) { co_return co_await stream_->Write(frame); }
   [[nodiscard]] std::string key_hash() const { return stream_->PeerKeyHash(); }
+  [[nodiscard]] std::string public_key() const { return http::PeerPublicKey(*stream_); }
   [[nodiscard]] http::Stream::PeerName peer() const { return stream_->Peer(); }
 
  private:

@@ -130,7 +130,7 @@ TEST_F(SimTest, HelloAndSnapshotComeAtOnceAndChangesFollow) {
   auto channel = Open(1);
   auto hello = Next<guestapi::Hello>(channel.get());
   EXPECT_EQ(hello.pod_uid, "uid-1");
-  EXPECT_EQ(*http::PublicKeyHash(hello.csr), channel->key_hash()) << "the request is of the key that serves";
+  EXPECT_TRUE(hello.certify);
   auto state = Next<GuestState>(channel.get());
   EXPECT_EQ(state.boot_id, hello.boot_id);
   EXPECT_EQ(state.sequence, 1);
@@ -163,11 +163,11 @@ TEST_F(SimTest, ASpecOfAnotherPodIsNotRun) {
 TEST_F(SimTest, FromItsCertificateOnTheTetherServesWithIt) {
   PowerOn(1);
   auto first = Open(1);
-  auto hello = Next<guestapi::Hello>(first.get());
+  EXPECT_TRUE(Next<guestapi::Hello>(first.get()).certify);
   // One for another key is not taken.
   Send(first.get(), guestapi::Certificate{vch_.Sign(vch_.key, "uid-1")});
   Send(first.get(), guestapi::Certificate{"nonsense"});
-  Send(first.get(), guestapi::Certificate{vch_.Sign(hello.csr, "uid-1", guestapi::PodUri("uid-1"))});
+  Send(first.get(), guestapi::Certificate{vch_.Certify(first->public_key(), "uid-1")});
   Send(first.get(), guestapi::StopRequest{.grace_seconds = 0});
   Next<GuestState>(first.get());
   NextState(first.get());
@@ -178,7 +178,7 @@ TEST_F(SimTest, FromItsCertificateOnTheTetherServesWithIt) {
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_THAT((*second)->peer().uris, ElementsAre("vch:pod:uid-1"));
   EXPECT_EQ((*second)->key_hash(), first->key_hash()) << "the key stays";
-  EXPECT_EQ(Next<guestapi::Hello>(second->get()).csr, "");
+  EXPECT_FALSE(Next<guestapi::Hello>(second->get()).certify);
 }
 
 TEST_F(SimTest, OnlyTheKubeletIsLetIn) {

@@ -67,19 +67,8 @@ Task<Status> Throws() {
   co_return absl::OkStatus();
 }
 
-Task<> EndsAtOnce() { co_return; }
-
-TEST(TaskGroup, CancelOfAChildThatHasJustEndedIsHarmless) {
-  Loop loop;
-  TaskGroup group(loop.executor());
-  group.Spawn("a", EndsAtOnce());
-  // One step: the child has run, its end has not been told yet.
-  loop.context().poll_one();
-  EXPECT_EQ(group.size(), 1u);
-  group.Cancel();
-  EXPECT_EQ(loop.Run(group.Join()), absl::OkStatus());
-}
-
+// Asio looks at what has been cancelled when something is awaited, and the last thing that co_spawn awaits, after a
+// task that never waited, is outside of every handler: without ShieldEnd the exception comes out of the io_context.
 Task<> CancelsItsGroup(TaskGroup& group) {
   group.Cancel();
   co_return;

@@ -1,8 +1,10 @@
 """What tools/bench measures; run it through that."""
 import argparse
+import collections
 import json
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -29,32 +31,48 @@ def memory_mib(pid, field):
 
 
 class Watcher(threading.Thread):
-    """When each pod was first seen, became Ready, and went, by this machine's clock."""
+    """When each pod was first seen, and became Ready, by this machine's clock.
 
-    def __init__(self, lab):
+    The thread only takes lines and their times: the API server ends the watch of a client that does not keep up with it. What
+    the lines say is found out by whoever asks."""
+
+    def __init__(self, lab, selector):
         super().__init__(daemon=True)
-        self.env, self.process, self.stopped = lab.env, None, False
+        self.env, self.selector, self.process, self.stopped, self.opened = lab.env, selector, None, False, 0
+        self.lines = collections.deque()
         self.seen, self.ready = {}, {}
 
     def run(self):
         # A watch without a version begins with what is there, so that one which ended can simply be opened again.
         while not self.stopped:
-            self.process = subprocess.Popen(["kubectl", "get", "--raw", "/api/v1/namespaces/default/pods?watch=1&timeoutSeconds=1800"],
-                                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=self.env)
+            self.opened += 1
+            target = f"/api/v1/namespaces/default/pods?watch=1&timeoutSeconds=1800&labelSelector={self.selector}"
+            self.process = subprocess.Popen(["kubectl", "get", "--raw", target], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                            stderr=subprocess.DEVNULL, env=self.env)
             for line in self.process.stdout:
-                now = time.monotonic()
-                event = json.loads(line)
-                name = event["object"]["metadata"].get("name")
-                if not name:
-                    continue
-                self.seen.setdefault(name, now)
-                if harness.condition(event["object"], "Ready") == "True":
-                    self.ready.setdefault(name, now)
+                self.lines.append((time.monotonic(), line))
             self.process.wait()
+            if not self.stopped:
+                time.sleep(0.1)
 
-    def reached(self, what, wanted):
-        if len(what) < wanted:
-            raise harness.Failure(f"{len(what)} of {wanted}; {len(self.seen)} seen, watch {'up' if self.is_alive() else 'ended'}")
+    def read(self):
+        while self.lines:
+            at, line = self.lines.popleft()
+            try:
+                thing = json.loads(line)["object"]
+            except (ValueError, KeyError):
+                continue  # the last line of a watch that was cut; the next watch says it again
+            name = thing.get("metadata", {}).get("name")
+            if not name:
+                continue
+            self.seen.setdefault(name, at)
+            if harness.condition(thing, "Ready") == "True":
+                self.ready.setdefault(name, at)
+
+    def all_ready(self, wanted):
+        self.read()
+        if len(self.ready) < wanted:
+            raise harness.Failure(f"{len(self.ready)} of {wanted}; {len(self.seen)} seen; the watch was opened {self.opened} times")
         return True
 
     def stop(self):
@@ -72,6 +90,25 @@ class Snapshot:
         self.soap = {k: v for k, v in (stats["vcenter"].get("calls") or {}).items()}
         self.tasks = sum(count for method, count in self.soap.items() if method.endswith("_Task"))
         self.vcenter_cpu = stats["vcenter"]["cpuSeconds"]
+
+
+def requests(lab):
+    """What the API server counted, of all clients: (verb, resource) -> calls."""
+    out = collections.Counter()
+    for line in lab.kubectl("get", "--raw", "/metrics").splitlines():
+        if line.startswith("apiserver_request_total{"):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+            what = labels["resource"] + ("/" + labels["subresource"] if labels.get("subresource") else "")
+            out[labels["verb"], what] += float(line.rsplit(" ", 1)[1])
+    return out
+
+
+def pull_image(lab):
+    """One pod up and down: what comes after it finds the image on the datastore."""
+    lab.apply(harness.make_pod("first"))
+    harness.wait_for("the first pod is Ready", lambda: harness.condition(lab.pod("first"), "Ready") == "True", 180)
+    lab.kubectl("delete", "pod", "first", "--wait=false")
+    harness.wait_for("the first pod is gone", lambda: not lab.pods() and not lab.vms(), 60)
 
 
 def report(title, pods, a, b):
@@ -109,7 +146,8 @@ def main():
     try:
         pid = int(lab.env["KUBELET_PID"])
         harness.wait_for("the node is Ready", lab.node_ready, 60)
-        watcher = Watcher(lab)
+        pull_image(lab)
+        watcher = Watcher(lab, "app=bench")
         watcher.start()
         time.sleep(2)
         print(f"{args.pods} pods; kubelet at rest: {memory_mib(pid, 'VmRSS'):.1f} MiB")
@@ -119,7 +157,7 @@ def main():
         before = Snapshot(lab, pid)
         lab.apply(harness.make_deployment("bench", args.pods))
         limit = 60 + args.pods / 5
-        harness.wait_for("all pods Ready", lambda: watcher.reached(watcher.ready, args.pods), limit)
+        harness.wait_for("all pods Ready", lambda: watcher.all_ready(args.pods), limit)
         up = Snapshot(lab, pid)
         if perf:
             perf.terminate()
@@ -129,11 +167,14 @@ def main():
         print(f"  start latency     p50 {statistics.median(waits):.2f} s, p99 {percentile(waits, 99):.2f} s (created to Ready, all at once)")
         print(f"  kubelet memory    {memory_mib(pid, 'VmRSS'):.1f} MiB now, {memory_mib(pid, 'VmHWM'):.1f} MiB peak")
         time.sleep(5)
+        asked = requests(lab)
         a = Snapshot(lab, pid)
         time.sleep(args.idle)
         b = Snapshot(lab, pid)
+        asked = requests(lab) - asked
         print(f"idle: {100 * (b.cpu - a.cpu) / (b.time - a.time):.2f} % of a core, {b.api - a.api:.0f} API calls, "
               f"{sum(b.soap.values()) - sum(a.soap.values()):.0f} vCenter calls in {b.time - a.time:.0f} s")
+        print("  the API server's, of all clients: " + ", ".join(f"{verb} {what} {count:.0f}" for (verb, what), count in asked.most_common(8)))
         lab.kubectl("delete", "deployment", "bench", "--wait=false")
         harness.wait_for("all pods gone", lambda: not lab.kubectl("get", "pods", "-o", "name").strip(), limit)
         harness.wait_for("all VMs gone", lambda: not lab.vms(), 60)

@@ -446,6 +446,13 @@ Task<Status> App::Impl::RunVSphere() {
     }
     co_await clock.Sleep(backoff.Next());
   }
+  auto missing = co_await MissingPrivileges(*session, vsphere->placement);
+  if (!missing.ok()) {
+    Log(Severity::kInfo, "vCenter does not tell what its account may do here; what is missing shows when it is needed",
+        {{"err", missing.status()}});
+  } else if (!missing->empty()) {
+    Log(Severity::kWarning, "The vCenter account lacks privileges that a VCH uses", {{"missing", *missing}});
+  }
   FactSources facts{.clock = clock,
                     .pods = pods,
                     .vms = vsphere->index,

@@ -1,11 +1,13 @@
 #include "node/placement.h"
 
 #include <algorithm>
+#include <map>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "base/log.h"
+#include "node/inventory_path.h"
 #include "vch/names.h"
 #include "vimtypes/faults.h"
 #include "vimtypes/methods.gen.h"
@@ -18,11 +20,6 @@ namespace vim = vimtypes;
 using vim::MoRef;
 using vsphere::ObjectChange;
 using vsphere::Session;
-
-struct Named {
-  MoRef ref;
-  std::string name;
-};
 
 Task<StatusOr<std::vector<ObjectChange>>> Retrieve(Session& session, vim::PropertyFilterSpec spec) {
   CO_RETURN_IF_ERROR(co_await session.Connect());
@@ -73,10 +70,14 @@ Task<StatusOr<ObjectChange>> Properties(Session& session, MoRef object, std::vec
   co_return std::move(objects.front());
 }
 
-// All objects of these types in a folder and the folders below it.
-Task<StatusOr<std::vector<Named>>> List(Session& session, MoRef folder, std::vector<std::string> types) {
+// All objects of these types in a folder and the folders below it. `path` is the folder's own.
+Task<StatusOr<std::vector<InventoryItem>>> List(Session& session, MoRef folder, std::string path,
+                                                std::vector<std::string> types) {
   vim::PropertyFilterSpec spec;
-  for (const std::string& type : types) spec.propSet.push_back({.type = type, .all = {}, .pathSet = {"name"}});
+  for (const std::string& type : types) {
+    spec.propSet.push_back({.type = type, .all = {}, .pathSet = {"name", "parent"}});
+  }
+  spec.propSet.push_back({.type = "Folder", .all = {}, .pathSet = {"name", "parent"}});
   auto walk = std::make_shared<vim::TraversalSpec>();
   walk->name = "folders";
   walk->type = "Folder";
@@ -86,13 +87,26 @@ Task<StatusOr<std::vector<Named>>> List(Session& session, MoRef folder, std::vec
   walk->selectSet.push_back(again);
   spec.objectSet.push_back({.obj = folder, .skip = true, .selectSet = {walk}});
   CO_ASSIGN_OR_RETURN(auto objects, co_await Retrieve(session, std::move(spec)));
-  std::vector<Named> out;
+  std::map<std::string, const ObjectChange*> folders;  // by id
   for (const ObjectChange& o : objects) {
-    if (std::find(types.begin(), types.end(), o.object.type) != types.end()) {
-      out.push_back({o.object, vch::UnescapeName(Text(o, "name"))});
-    }
+    if (o.object.type == "Folder") folders[o.object.value] = &o;
   }
-  std::sort(out.begin(), out.end(), [](const Named& a, const Named& b) { return a.name < b.name; });
+  std::vector<InventoryItem> out;
+  for (const ObjectChange& o : objects) {
+    if (std::find(types.begin(), types.end(), o.object.type) == types.end()) continue;
+    std::string below = Text(o, "name");
+    // No deeper than there are folders, whatever they say of each other.
+    MoRef parent = Ref(o, "parent");
+    for (size_t depth = 0; depth < folders.size() && parent != folder; ++depth) {
+      auto up = folders.find(parent.value);
+      if (up == folders.end()) break;
+      below = absl::StrCat(Text(*up->second, "name"), "/", below);
+      parent = Ref(*up->second, "parent");
+    }
+    out.push_back(
+        {o.object, vch::UnescapeName(Text(o, "name")), path.empty() ? below : absl::StrCat(path, "/", below)});
+  }
+  std::sort(out.begin(), out.end(), [](const InventoryItem& a, const InventoryItem& b) { return a.path < b.path; });
   co_return out;
 }
 
@@ -108,21 +122,13 @@ Task<StatusOr<std::string>> PathOf(Session& session, MoRef object) {
   co_return path;
 }
 
-Task<StatusOr<Named>> Choose(Session& session, MoRef folder, std::vector<std::string> types, std::string wanted,
-                             std::string flag, std::string what) {
-  CO_ASSIGN_OR_RETURN(auto all, co_await List(session, folder, std::move(types)));
+Task<StatusOr<InventoryItem>> Choose(Session& session, MoRef folder, std::vector<std::string> types, std::string wanted,
+                                     std::string flag, std::string what) {
+  CO_ASSIGN_OR_RETURN(std::string path, co_await PathOf(session, folder));
+  CO_ASSIGN_OR_RETURN(auto all, co_await List(session, folder, path, std::move(types)));
   // The uplinks of a distributed switch are port groups, too, and never meant.
-  std::erase_if(all, [](const Named& n) { return absl::StrContains(n.name, "DVUplinks"); });
-  std::string last = wanted.substr(wanted.rfind('/') == std::string::npos ? 0 : wanted.rfind('/') + 1);
-  std::vector<std::string> names;
-  for (const Named& n : all) {
-    if (!wanted.empty() && n.name == last) co_return n;
-    names.push_back(n.name);
-  }
-  if (wanted.empty() && all.size() == 1) co_return all.front();
-  std::string there = names.empty() ? "there is none" : absl::StrCat("there are: ", absl::StrJoin(names, ", "));
-  if (wanted.empty()) co_return absl::InvalidArgumentError(absl::StrCat(flag, " must name the ", what, "; ", there));
-  co_return absl::NotFoundError(absl::StrCat(flag, ": no ", what, " is called \"", wanted, "\"; ", there));
+  std::erase_if(all, [](const InventoryItem& item) { return absl::StrContains(item.name, "DVUplinks"); });
+  co_return ChooseItem(all, path, wanted, flag, what);
 }
 
 // A child of that name, made if it is missing. The name is unique among its siblings, so that two makers get one
@@ -160,7 +166,7 @@ vim::ResourceConfigSpec PoolSpec() {
   return spec;
 }
 
-Task<StatusOr<podvm::NetworkBacking>> Network(Session& session, Named network) {
+Task<StatusOr<podvm::NetworkBacking>> Network(Session& session, InventoryItem network) {
   if (network.ref.type == "DistributedVirtualPortgroup") {
     CO_ASSIGN_OR_RETURN(auto group,
                         co_await Properties(session, network.ref, {"key", "config.distributedVirtualSwitch"}));
@@ -205,24 +211,27 @@ Task<> ConfigOption(Session& session, MoRef browser, Placement* out) {
 Task<StatusOr<Placement>> FindPlacement(Session& session, VCenterOptions options, std::string vch_id) {
   Placement out;
   CO_RETURN_IF_ERROR(co_await session.Connect());
-  CO_ASSIGN_OR_RETURN(Named dc, co_await Choose(session, session.content().rootFolder, {"Datacenter"},
-                                                options.datacenter, "--datacenter", "datacenter"));
+  CO_ASSIGN_OR_RETURN(InventoryItem dc, co_await Choose(session, session.content().rootFolder, {"Datacenter"},
+                                                        options.datacenter, "--datacenter", "datacenter"));
   out.datacenter = dc.ref;
-  CO_ASSIGN_OR_RETURN(out.datacenter_path, co_await PathOf(session, dc.ref));
+  out.datacenter_path = dc.path;
   CO_ASSIGN_OR_RETURN(
       auto folders,
       co_await Properties(session, dc.ref, {"hostFolder", "vmFolder", "datastoreFolder", "networkFolder"}));
   CO_ASSIGN_OR_RETURN(
-      Named compute, co_await Choose(session, Ref(folders, "hostFolder"), {"ClusterComputeResource", "ComputeResource"},
-                                     options.compute_resource, "--compute-resource", "cluster or host"));
+      InventoryItem compute,
+      co_await Choose(session, Ref(folders, "hostFolder"), {"ClusterComputeResource", "ComputeResource"},
+                      options.compute_resource, "--compute-resource", "cluster or host"));
   out.compute = compute.ref;
-  CO_ASSIGN_OR_RETURN(Named datastore, co_await Choose(session, Ref(folders, "datastoreFolder"), {"Datastore"},
-                                                       options.datastore, "--datastore", "datastore"));
+  CO_ASSIGN_OR_RETURN(InventoryItem datastore, co_await Choose(session, Ref(folders, "datastoreFolder"), {"Datastore"},
+                                                               options.datastore, "--datastore", "datastore"));
   out.datastore = datastore.ref;
   out.datastore_name = datastore.name;
-  CO_ASSIGN_OR_RETURN(Named network, co_await Choose(session, Ref(folders, "networkFolder"),
-                                                     {"Network", "DistributedVirtualPortgroup", "OpaqueNetwork"},
-                                                     options.pod_network, "--pod-network", "network"));
+  CO_ASSIGN_OR_RETURN(InventoryItem network,
+                      co_await Choose(session, Ref(folders, "networkFolder"),
+                                      {"Network", "DistributedVirtualPortgroup", "OpaqueNetwork"}, options.pod_network,
+                                      "--pod-network", "network"));
+  out.network_ref = network.ref;
   CO_ASSIGN_OR_RETURN(out.network, co_await Network(session, network));
   CO_ASSIGN_OR_RETURN(auto cluster, co_await Properties(session, compute.ref, {"resourcePool", "environmentBrowser"}));
   out.pool = Ref(cluster, "resourcePool");
@@ -243,6 +252,45 @@ Task<StatusOr<Placement>> FindPlacement(Session& session, VCenterOptions options
     co_await ConfigOption(session, browser, &out);
   }
   co_return out;
+}
+
+Task<StatusOr<std::string>> MissingPrivileges(Session& session, Placement placement) {
+  CO_RETURN_IF_ERROR(co_await session.Connect());
+  const vim::ServiceContent& content = session.content();
+  if (!content.authorizationManager || !content.sessionManager) {
+    co_return absl::UnimplementedError("this server has no authorization manager");
+  }
+  // As the server calls the account, with its domain: that is what it wants to be asked for.
+  CO_ASSIGN_OR_RETURN(auto own, co_await Properties(session, *content.sessionManager, {"currentSession.userName"}));
+  std::string user = Text(own, "currentSession.userName");
+  if (user.empty()) co_return absl::UnimplementedError("this server does not say who is logged in");
+  struct On {
+    vch::Scope scope;
+    MoRef object;
+    const char* what;
+  };
+  const std::vector<On> objects = {
+      {vch::Scope::kRoot, content.rootFolder, "the root folder"},
+      {vch::Scope::kPool, placement.pool, "resource pool"},
+      {vch::Scope::kFolder, placement.folder, "VM folder"},
+      {vch::Scope::kDatastore, placement.datastore, "datastore"},
+      {vch::Scope::kNetwork, placement.network_ref, "network"},
+      {vch::Scope::kCluster, placement.compute, "cluster or host"},
+  };
+  std::vector<MoRef> entities;
+  for (const On& on : objects) entities.push_back(on.object);
+  auto told = co_await session.Invoke(vim::FetchUserPrivilegeOnEntities(*content.authorizationManager, entities, user));
+  if (!told.ok()) co_return told.status();
+  std::vector<HeldPrivileges> held;
+  for (const On& on : objects) {
+    auto of =
+        std::find_if(told->begin(), told->end(), [&on](const auto& result) { return result.entity == on.object; });
+    bool root = on.scope == vch::Scope::kRoot;
+    held.push_back({.scope = on.scope,
+                    .object = root ? on.what : absl::StrCat(on.what, " ", on.object.value),
+                    .privileges = of == told->end() ? std::vector<std::string>() : of->privileges});
+  }
+  co_return DescribeMissing(held);
 }
 
 }  // namespace vck::node

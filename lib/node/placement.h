@@ -18,6 +18,7 @@ struct Placement {
   vimtypes::MoRef folder;       // of the pod VMs
   vimtypes::MoRef datastore;
   std::string datastore_name;
+  vimtypes::MoRef network_ref;
   podvm::NetworkBacking network;
   std::string guest_id, hardware_version;
 };
@@ -25,5 +26,9 @@ struct Placement {
 // Finds what the options name; what they leave open must be the only one of its kind. Makes the pool and the folder
 // when they are named and missing. NotFound and InvalidArgument say what there is to choose from.
 Task<StatusOr<Placement>> FindPlacement(vsphere::Session& session, VCenterOptions options, std::string vch_id);
+
+// What vch::RequiredPrivileges() asks for and the session's account does not have on these objects, in words; "" when
+// nothing is missing. Unimplemented, or the server's fault, where it does not tell.
+Task<StatusOr<std::string>> MissingPrivileges(vsphere::Session& session, Placement placement);
 
 }  // namespace vck::node

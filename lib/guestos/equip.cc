@@ -2,10 +2,13 @@
 
 #include <malloc.h>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "guestos/crun_runtime.h"
 #include "guestos/disks.h"
+#include "guestos/paths.h"
 #include "guestos/streams.h"
+#include "tether/journal_file.h"
 
 namespace vck::guestos {
 namespace {
@@ -16,6 +19,7 @@ struct Equipment {
   asio::thread_pool pool{2};
   CrunRuntime runtime;
   GuestStreams streams{&runtime};
+  tether::JournalFile journal{pool, absl::StrCat(kJournalDir, "/pod")};
 
   explicit Equipment(const GuestParts& parts)
       : runtime(parts.executor, parts.clock, parts.reaper, pool,
@@ -29,6 +33,7 @@ Status EquipWithCrun(GuestParts parts, tether::Options* options) {
   auto* equipment = new Equipment(parts);  // the guest ends with the machine
   options->runtime = equipment->runtime.Factory();
   options->streams = &equipment->streams;
+  if (!parts.scratch.device.empty()) options->journal = &equipment->journal;
   return absl::OkStatus();
 }
 

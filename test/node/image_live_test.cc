@@ -225,7 +225,7 @@ Task<> ImageLiveTest::PullsWhatTheLabHas() {
         "cd ", dir_,
         "/x && eval set -- $(python3 -c 'import json,shlex; c=json.load(open(\"config.json\"))[\"config\"]; "
         "print(\" \".join(map(shlex.quote, (c.get(\"Entrypoint\") or []) + (c.get(\"Cmd\") or []))))')"
-        " && chroot rootfs \"$@\" >../log 2>&1");
+        " && unshare -m sh -c 'mount -t proc proc rootfs/proc && exec chroot rootfs \"$@\"' sh \"$@\" >../log 2>&1");
     EXPECT_EQ(std::system(run.c_str()), 0) << ReadFile(dir_ + "/log");
   }
   rusage usage{};

@@ -1,6 +1,8 @@
 #include "flags.h"
 
 #include <cstdio>
+#include <functional>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -60,10 +62,12 @@ class Flags {
   template <class T>
   void Add(const char* name, T& value, const char* help) {
     app_.add_option(name, value, help)->group(group_)->capture_default_str();
+    Note(name, [&value] { return absl::StrCat(value); });
   }
   void Switch(const char* name, bool& value, const char* help) {
     // "--flag=false" works, as Kubernetes' users expect.
     app_.add_flag(absl::StrCat(name, "{true}"), value, help)->group(group_);
+    Note(name, [&value] { return std::string(value ? "true" : "false"); });
   }
   void Add(const char* name, absl::Duration& value, const char* help) {
     auto parse = [&value, this, name](const std::string& text) {
@@ -75,9 +79,22 @@ class Flags {
         ->group(group_)
         ->type_name("TIME")
         ->default_str(absl::FormatDuration(value));
+    Note(name, [&value] { return absl::FormatDuration(value); });
+  }
+  // What they have come to, by name.
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> Values() const {
+    std::vector<std::pair<std::string, std::string>> out;
+    for (const auto& [name, value] : values_) out.emplace_back(name, value());
+    return out;
   }
 
  private:
+  void Note(std::string_view name, std::function<std::string()> value) {
+    name.remove_prefix(name.rfind("--") + 2);
+    values_.emplace(name, std::move(value));
+  }
+
+  std::map<std::string, std::function<std::string()>> values_;
   CLI::App& app_;
   std::vector<std::string>& problems_;
   std::string group_;
@@ -245,6 +262,7 @@ std::optional<CommandLine> ParseCommandLine(int argc, char** argv, int* exit_cod
   } else if (format != "text") {
     problems.push_back(absl::StrCat("--logging-format: \"", format, "\"; expected text or json"));
   }
+  line.options.flags = flags.Values();
   if (Status status = Validate(line.options); !status.ok()) problems.emplace_back(status.message());
   if (!problems.empty()) {
     std::fprintf(stderr, "vch-kubelet cannot start:\n%s\nRun vch-kubelet --help for the flags.\n",

@@ -3,10 +3,12 @@
 #include <algorithm>
 
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "guestos/files.h"
 
 namespace vck::guestos {
@@ -37,11 +39,24 @@ int64_t FlatValue(std::string_view text, std::string_view key) {
 
 Usage ReadUsage(const std::string& cgroup_directory) {
   Usage out;
-  out.cpu_nanos = FlatValue(Read(cgroup_directory + "/cpu.stat"), "usage_usec") * 1000;
+  const std::string cpu = Read(cgroup_directory + "/cpu.stat");
+  out.cpu_nanos = FlatValue(cpu, "usage_usec") * 1000;
+  out.cpu_user_nanos = FlatValue(cpu, "user_usec") * 1000;
+  out.cpu_system_nanos = FlatValue(cpu, "system_usec") * 1000;
+  out.cpu_periods = FlatValue(cpu, "nr_periods");
+  out.cpu_throttled_periods = FlatValue(cpu, "nr_throttled");
+  out.cpu_throttled_nanos = FlatValue(cpu, "throttled_usec") * 1000;
   out.memory_bytes = ReadNumber(cgroup_directory + "/memory.current");
   const std::string memory = Read(cgroup_directory + "/memory.stat");
   out.working_set_bytes = std::max<int64_t>(0, out.memory_bytes - FlatValue(memory, "inactive_file"));
   out.rss_bytes = FlatValue(memory, "anon");
+  out.cache_bytes = FlatValue(memory, "file");
+  out.mapped_bytes = FlatValue(memory, "file_mapped");
+  out.swap_bytes = ReadNumber(cgroup_directory + "/memory.swap.current");
+  out.peak_bytes = ReadNumber(cgroup_directory + "/memory.peak");
+  const std::string events = Read(cgroup_directory + "/memory.events");
+  out.memory_failures = FlatValue(events, "max");
+  out.oom_kills = FlatValue(events, "oom_kill");
   out.page_faults = FlatValue(memory, "pgfault");
   out.major_page_faults = FlatValue(memory, "pgmajfault");
   out.processes = ReadNumber(cgroup_directory + "/pids.current");
@@ -61,12 +76,110 @@ FileSystemUsage ReadFileSystem(const std::string& path) {
   return out;
 }
 
+std::vector<Interface> ParseInterfaces(std::string_view proc_net_dev) {
+  std::vector<Interface> out;
+  for (std::string_view line : absl::StrSplit(proc_net_dev, '\n')) {
+    const size_t colon = line.find(':');
+    if (colon == std::string_view::npos) continue;  // the two lines of headings
+    const std::vector<std::string_view> fields = absl::StrSplit(line.substr(colon + 1), ' ', absl::SkipEmpty());
+    if (fields.size() < 12) continue;
+    const auto number = [&fields](size_t i) {
+      int64_t value = 0;
+      return absl::SimpleAtoi(fields[i], &value) ? value : 0;
+    };
+    Interface interface{.name = std::string(absl::StripAsciiWhitespace(line.substr(0, colon))),
+                        .rx_bytes = number(0),
+                        .rx_packets = number(1),
+                        .rx_errors = number(2),
+                        .rx_dropped = number(3),
+                        .tx_bytes = number(8),
+                        .tx_packets = number(9),
+                        .tx_errors = number(10),
+                        .tx_dropped = number(11)};
+    if (interface.name != "lo") out.push_back(std::move(interface));
+  }
+  return out;
+}
+
+Machine ParseMachine(std::string_view stat, std::string_view meminfo, int64_t ticks) {
+  Machine out;
+  // "cpu  user nice system idle iowait irq softirq steal …"; virtual machines of it are within user.
+  const std::vector<std::string_view> fields = absl::StrSplit(stat.substr(0, stat.find('\n')), ' ', absl::SkipEmpty());
+  if (fields.size() >= 8 && fields[0] == "cpu" && ticks > 0) {
+    for (size_t i : {1, 2, 3, 6, 7}) {
+      int64_t value = 0;
+      if (absl::SimpleAtoi(fields[i], &value)) out.cpu_nanos += value;
+    }
+    out.cpu_nanos *= 1'000'000'000 / ticks;
+  }
+  for (std::string_view line : absl::StrSplit(meminfo, '\n')) {
+    int64_t* target = nullptr;
+    if (absl::ConsumePrefix(&line, "MemTotal:")) target = &out.memory_bytes;
+    if (absl::ConsumePrefix(&line, "MemAvailable:")) target = &out.available_bytes;
+    int64_t kib = 0;
+    if (target != nullptr && absl::ConsumeSuffix(&line, " kB") && absl::SimpleAtoi(line, &kib)) *target = kib * 1024;
+  }
+  return out;
+}
+
+json::Object ReadStats(const StatsSources& sources, absl::Time now) {
+  json::Array containers;
+  for (const auto& [name, cgroup] : sources.containers) {
+    json::Object item = ToJson(ReadUsage(cgroup));
+    item["name"] = name;
+    containers.push_back(std::move(item));
+  }
+  json::Array interfaces;
+  for (const Interface& interface : ParseInterfaces(Read(sources.proc + "/net/dev"))) {
+    interfaces.push_back(ToJson(interface));
+  }
+  const Machine machine =
+      ParseMachine(Read(sources.proc + "/stat"), Read(sources.proc + "/meminfo"), ::sysconf(_SC_CLK_TCK));
+  json::Object guest;
+  guest["cpuNanos"] = machine.cpu_nanos;
+  guest["memoryBytes"] = machine.memory_bytes;
+  guest["availableBytes"] = machine.available_bytes;
+  json::Object out;
+  out["time"] = absl::ToUnixNanos(now);
+  out["containers"] = std::move(containers);
+  out["pod"] = ToJson(ReadUsage(sources.pod));
+  out["scratch"] = ToJson(ReadFileSystem(sources.scratch));
+  out["interfaces"] = std::move(interfaces);
+  out["guest"] = std::move(guest);
+  return out;
+}
+
+json::Object ToJson(const Interface& interface) {
+  json::Object out;
+  out["name"] = interface.name;
+  out["rxBytes"] = interface.rx_bytes;
+  out["rxPackets"] = interface.rx_packets;
+  out["rxErrors"] = interface.rx_errors;
+  out["rxDropped"] = interface.rx_dropped;
+  out["txBytes"] = interface.tx_bytes;
+  out["txPackets"] = interface.tx_packets;
+  out["txErrors"] = interface.tx_errors;
+  out["txDropped"] = interface.tx_dropped;
+  return out;
+}
+
 json::Object ToJson(const Usage& usage) {
   json::Object out;
   out["cpuNanos"] = usage.cpu_nanos;
+  out["cpuUserNanos"] = usage.cpu_user_nanos;
+  out["cpuSystemNanos"] = usage.cpu_system_nanos;
+  out["cpuPeriods"] = usage.cpu_periods;
+  out["cpuThrottledPeriods"] = usage.cpu_throttled_periods;
+  out["cpuThrottledNanos"] = usage.cpu_throttled_nanos;
   out["memoryBytes"] = usage.memory_bytes;
   out["workingSetBytes"] = usage.working_set_bytes;
   out["rssBytes"] = usage.rss_bytes;
+  out["cacheBytes"] = usage.cache_bytes;
+  out["mappedBytes"] = usage.mapped_bytes;
+  out["swapBytes"] = usage.swap_bytes;
+  out["peakBytes"] = usage.peak_bytes;
+  out["memoryFailures"] = usage.memory_failures;
+  out["oomKills"] = usage.oom_kills;
   out["pageFaults"] = usage.page_faults;
   out["majorPageFaults"] = usage.major_page_faults;
   out["processes"] = usage.processes;

@@ -241,20 +241,11 @@ Task<Status> GuestStreams::PortForward(http::Exchange* exchange, Query query) {
 
 Task<Status> GuestStreams::Stats(http::Exchange* exchange) {
   const CrunOptions& options = runtime_->options();
-  auto read = [cgroups = runtime_->Cgroups(), pod = options.cgroup_root + options.cgroup,
-               scratch = options.scratch_directory, now = runtime_->clock()->WallNow()] {
-    json::Array containers;
-    for (const auto& [name, cgroup] : cgroups) {
-      json::Object item = ToJson(ReadUsage(cgroup));
-      item["name"] = name;
-      containers.push_back(std::move(item));
-    }
-    json::Object out;
-    out["time"] = absl::ToUnixNanos(now);
-    out["containers"] = std::move(containers);
-    out["pod"] = ToJson(ReadUsage(pod));
-    out["scratch"] = ToJson(ReadFileSystem(scratch));
-    return json::Serialize(std::move(out));
+  StatsSources sources{.containers = runtime_->Cgroups(),
+                       .pod = options.cgroup_root + options.cgroup,
+                       .scratch = options.scratch_directory};
+  auto read = [sources = std::move(sources), now = runtime_->clock()->WallNow()] {
+    return json::Serialize(ReadStats(sources, now));
   };
   std::string body = co_await Offload(*runtime_->pool(), std::move(read));
   co_return co_await exchange->Respond({200, {{"Content-Type", "application/json"}}, std::move(body)});

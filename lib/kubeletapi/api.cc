@@ -119,6 +119,10 @@ Task<Status> Api::Serve(Call call) {
     }
     co_return co_await Healthz(call.exchange);
   }
+  if (deps_.observer != nullptr && Observer::Knows(call.target)) {
+    if (!get) co_return co_await call.exchange.Respond(NotAllowed("GET"));
+    co_return co_await deps_.observer->Serve(call.exchange, std::move(call.target));
+  }
   if ((root == "pods" || root == "runningpods") && more == 0) {
     if (!get) co_return co_await call.exchange.Respond(NotAllowed("GET"));
     co_return co_await Pods(call.exchange, root == "runningpods");

@@ -11,6 +11,7 @@
 #include "http/server.h"
 #include "kubeletapi/auth.h"
 #include "kubeletapi/log_options.h"
+#include "kubeletapi/observer.h"
 #include "kubeletapi/pod_directory.h"
 #include "kubeletapi/target.h"
 
@@ -35,6 +36,7 @@ class Api {
     Auth& auth;
     OpenLogArchive archive;          // may be empty
     std::function<Status()> health;  // may be empty: healthy
+    Observer* observer = nullptr;    // null: figures and configuration are not found
   };
   Api(Deps deps, ApiOptions options) : deps_(std::move(deps)), options_(options) {}
 

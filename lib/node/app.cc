@@ -27,6 +27,7 @@
 #include "node/kubelet_api.h"
 #include "node/log_archive.h"
 #include "node/node_controller.h"
+#include "node/node_stats.h"
 #include "node/spec_sync.h"
 #include "node/status_reconciler.h"
 #include "node/status_server.h"
@@ -121,6 +122,7 @@ struct App::Impl {
   Task<Status> Watchdog(TaskGroup& group);
   Task<> Drain();
   NodeFacts Facts();
+  [[nodiscard]] const vsphere::Capacity* KnownCapacity() const;
   void PodCidr(std::string_view cidr);
   podvm::VmSettings Settings();
   podvm::Allocatable Allocatable();
@@ -156,6 +158,7 @@ struct App::Impl {
   std::unique_ptr<kube::Reflector> pod_reflector, node_reflector;
   std::unique_ptr<kube::Recorder> recorder;
   std::unique_ptr<NodeController> node;
+  std::unique_ptr<NodeMeter> meter;
   std::unique_ptr<kube::NodeLease> lease;
   std::unique_ptr<SpecSync> spec_sync;
   std::unique_ptr<GuestEvents> guest_events;
@@ -215,6 +218,7 @@ Status App::Impl::Make() {
     ASSIGN_OR_RETURN(Taint taint, ParseTaint(text));
     identity.taints.push_back(std::move(taint));
   }
+  meter = std::make_unique<NodeMeter>(clock, identity.name, identity.machine_id, identity.boot_id);
   node = std::make_unique<NodeController>(
       NodeController::Deps{.clock = clock,
                            .client = *client,
@@ -298,8 +302,10 @@ Status App::Impl::Make() {
                                               .archive =
                                                   [this](std::string uid, std::string container, bool previous) {
                                                     return OpenLog(std::move(uid), std::move(container), previous);
-                                                  }},
-                                             options.api, options.kube.node_name, host_ip, options.pod.state_dir));
+                                                  },
+                                              .registry = registry,
+                                              .node_stats = [this] { return meter->Now(KnownCapacity()); }},
+                                             options, host_ip));
   }
   RegisterMetrics();
   if (!options.metrics_address.empty()) {
@@ -427,6 +433,7 @@ Task<Status> App::Impl::RunVSphere() {
   session->OnHealth([this](const vsphere::Health& health) {
     Log(health.state == vsphere::Health::State::kOk ? Severity::kInfo : Severity::kWarning, "vCenter",
         {{"state", vsphere::HealthStateName(health.state)}, {"err", health.error}});
+    meter->Look(KnownCapacity());
     node->Kick();
   });
   // vCenter may be down, or its objects not there yet: tried for ever.
@@ -500,7 +507,10 @@ Task<Status> App::Impl::RunVSphere() {
     vm_queue->Add(uid);
     status_queue->Add(uid);
   });
-  vsphere->inventory.OnCapacity([this](const vsphere::Capacity&) { node->Kick(); });
+  vsphere->inventory.OnCapacity([this](const vsphere::Capacity&) {
+    meter->Look(KnownCapacity());
+    node->Kick();
+  });
 
   TaskGroup group(executor);
   if (vsphere->tagger) group.Spawn("tags", vsphere->tagger->Run());
@@ -588,6 +598,12 @@ NodeFacts App::Impl::Facts() {
   facts.allocatable.cpu_millis =
       std::max<int64_t>(0, facts.capacity.cpu_millis - running * Milli(options.pod.cpu_overhead));
   return facts;
+}
+
+// vCenter's figures of the node; null while they cannot be had.
+const vsphere::Capacity* App::Impl::KnownCapacity() const {
+  if (session->health().state != vsphere::Health::State::kOk || !vsphere || !vsphere->inventory.fresh()) return nullptr;
+  return &vsphere->inventory.capacity();
 }
 
 void App::Impl::PodCidr(std::string_view cidr) {

@@ -8,9 +8,11 @@
 #include "base/log.h"
 #include "http/server.h"
 #include "kubeletapi/auth.h"
+#include "kubeletapi/observer.h"
 #include "kubeletapi/pod_directory.h"
 #include "kubeletapi/reviews.h"
 #include "kubeletapi/tls_source.h"
+#include "node/configz.h"
 
 namespace vck::node {
 namespace {
@@ -24,25 +26,34 @@ constexpr size_t kMaxBody = size_t{64} * 1024;
 
 class KubeletApiImpl : public KubeletApi {
  public:
-  KubeletApiImpl(Deps deps, const KubeletApiOptions& options, const std::string& node_name,
-                 std::unique_ptr<kubeletapi::TlsSource> tls)
+  KubeletApiImpl(Deps deps, const Options& options, std::unique_ptr<kubeletapi::TlsSource> tls)
       : deps_(std::move(deps)),
-        options_(options),
+        options_(options.api),
         tls_(std::move(tls)),
         pods_(deps_.pods),
-        reviews_(deps_.client, node_name),
+        reviews_(deps_.client, options.kube.node_name),
         cached_(deps_.clock, reviews_,
-                {.token = options.token_ttl,
-                 .authorized = options.authorized_ttl,
-                 .unauthorized = options.unauthorized_ttl}),
-        auth_(cached_, {.tokens = options.token_webhook}),
+                {.token = options_.token_ttl,
+                 .authorized = options_.authorized_ttl,
+                 .unauthorized = options_.unauthorized_ttl}),
+        auth_(cached_, {.tokens = options_.token_webhook}),
+        observer_({.clock = deps_.clock,
+                   .links = deps_.links,
+                   .pods = pods_,
+                   .registry = deps_.registry,
+                   .node = deps_.node_stats,
+                   .configz = ConfigzJson(options),
+                   .flags = options.flags,
+                   .version = VCK_VERSION}),
         api_({.clock = deps_.clock,
               .links = deps_.links,
               .pods = pods_,
               .auth = auth_,
               .archive = deps_.archive,
-              .health = [this] { return Health(); }},
-             {.idle_timeout = options.streaming_idle}) {
+              .health = [this] { return Health(); },
+              .observer = &observer_},
+             {.idle_timeout = options_.streaming_idle}) {
+    RegisterMetrics(options.kube.node_name);
     auth_.SetClientCa(tls_->state().client_ca);
     tls_->OnChange([this](const kubeletapi::TlsSource::State& state) {
       auth_.SetClientCa(state.client_ca);
@@ -58,6 +69,7 @@ class KubeletApiImpl : public KubeletApi {
     TaskGroup group(deps_.executor);
     group.Spawn("certificates", tls_->Run(deps_.executor));
     group.Spawn("kubelet API", Serve(this));
+    group.Spawn("figures of guests", observer_.Run());
     co_return co_await group.Join();
   }
 
@@ -94,6 +106,39 @@ class KubeletApiImpl : public KubeletApi {
     }
   }
 
+  // The kubelet's own, under its names.
+  void RegisterMetrics(const std::string& node_name) {
+    metrics::Registry& registry = deps_.registry;
+    registry.gauge("kubelet_node_name", "The node's name. The count is always 1.", {{"node", node_name}}).Set(1);
+    registry.callback("kubelet_desired_pods", "Pods that the kubelet is to run.", {{"static", ""}}, false,
+                      [this] { return static_cast<double>(deps_.pods.size()); });
+    registry.callback(
+        "kubelet_running_pods", "Pods whose guest has told of itself and has not finished.", {}, false, [this] {
+          return static_cast<double>(
+              CountGuests([](const guestapi::GuestState& guest) { return guest.sequence > 0 && !guest.finished; }));
+        });
+    using Phase = guestapi::ContainerState::Phase;
+    for (const auto& [state, phase] : {std::pair{"created", Phase::kWaiting}, std::pair{"running", Phase::kRunning},
+                                       std::pair{"exited", Phase::kTerminated}}) {
+      registry.callback("kubelet_running_containers", "Containers of the pods' guests, by state.",
+                        {{"container_state", state}}, false, [this, wanted = phase] {
+                          int64_t count = 0;
+                          CountGuests([&count, wanted](const guestapi::GuestState& guest) {
+                            for (const auto& container : guest.containers) count += container.phase == wanted ? 1 : 0;
+                            return false;
+                          });
+                          return static_cast<double>(count);
+                        });
+    }
+  }
+
+  template <class Fn>
+  int64_t CountGuests(Fn&& fn) const {
+    int64_t count = 0;
+    for (const auto& [uid, link] : deps_.links.states().items()) count += fn(link->guest) ? 1 : 0;
+    return count;
+  }
+
   [[nodiscard]] Status Health() const {
     if (deps_.pods.Synced()) return absl::OkStatus();
     return absl::UnavailableError("the pods of this node have not been read yet");
@@ -106,27 +151,28 @@ class KubeletApiImpl : public KubeletApi {
   kubeletapi::KubeReviews reviews_;
   kubeletapi::CachedReviews cached_;
   kubeletapi::Auth auth_;
+  kubeletapi::Observer observer_;
   kubeletapi::Api api_;
   std::unique_ptr<http::Server> server_;
 };
 
 }  // namespace
 
-StatusOr<std::unique_ptr<KubeletApi>> KubeletApi::Create(Deps deps, const KubeletApiOptions& options,
-                                                         const std::string& node_name, const std::string& node_ip,
-                                                         const std::string& state_dir) {
+StatusOr<std::unique_ptr<KubeletApi>> KubeletApi::Create(Deps deps, const Options& options,
+                                                         const std::string& node_ip) {
+  const std::string& node_name = options.kube.node_name;
   kubeletapi::TlsSource::Options tls;
-  tls.cert_file = options.cert_file;
-  tls.key_file = options.key_file;
-  tls.client_ca_file = options.client_ca_file;
-  tls.request = options.rotate_certificates;
+  tls.cert_file = options.api.cert_file;
+  tls.key_file = options.api.key_file;
+  tls.client_ca_file = options.api.client_ca_file;
+  tls.request = options.api.rotate_certificates;
   tls.node_name = node_name;
   tls.dns_names = {node_name};
   if (!node_ip.empty()) tls.ip_addresses = {node_ip};
-  tls.store_file = state_dir + "/kubelet-serving.pem";
+  tls.store_file = options.pod.state_dir + "/kubelet-serving.pem";
   auto source = kubeletapi::TlsSource::Create(deps.clock, deps.pool, &deps.client, std::move(tls));
   if (!source.ok()) return Annotate(source.status(), "--tls-cert-file, --tls-private-key-file, --client-ca-file");
-  return std::make_unique<KubeletApiImpl>(std::move(deps), options, node_name, *std::move(source));
+  return std::make_unique<KubeletApiImpl>(std::move(deps), options, *std::move(source));
 }
 
 }  // namespace vck::node

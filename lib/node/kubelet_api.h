@@ -11,6 +11,8 @@
 #include "guestlink/links.h"
 #include "kube/client.h"
 #include "kubeletapi/api.h"
+#include "kubeletapi/stats.h"
+#include "metrics/metrics.h"
 #include "node/options.h"
 #include "node/pod_facts.h"
 
@@ -26,11 +28,11 @@ class KubeletApi {
     guestlink::Links& links;
     const ObjectStore& pods;
     kubeletapi::OpenLogArchive archive;  // may be empty
+    metrics::Registry& registry;
+    std::function<kubeletapi::NodeStats()> node_stats;
   };
-  // Reads the certificate files; errors name the flag. `options.port` is not 0.
-  static StatusOr<std::unique_ptr<KubeletApi>> Create(Deps deps, const KubeletApiOptions& options,
-                                                      const std::string& node_name, const std::string& node_ip,
-                                                      const std::string& state_dir);
+  // Reads the certificate files; errors name the flag. `options.api.port` is not 0.
+  static StatusOr<std::unique_ptr<KubeletApi>> Create(Deps deps, const Options& options, const std::string& node_ip);
   virtual ~KubeletApi() = default;
   // Serves until cancelled. A port that is taken (by the instance that leads, or one that is about to end) is tried
   // again and again.

@@ -115,6 +115,8 @@ struct Options {
   KubeletApiOptions api;
   ImageOptions images;
   std::string metrics_address = "127.0.0.1:10255";  // "": none
+  // All flags and what they came to, by name: for people who ask.
+  std::vector<std::pair<std::string, std::string>> flags;
 };
 
 // All mistakes at once, one a line: "--flag: what is wrong, what was expected". OK if there is none.

@@ -16,6 +16,7 @@
 #include "http/server.h"
 #include "tether/handlers.h"
 #include "tether/identity.h"
+#include "tether/probe_counts.h"
 #include "tether/streams.h"
 
 namespace vck::tether {
@@ -25,6 +26,7 @@ namespace {
 constexpr int kMaxConnections = 256;
 constexpr absl::Duration kMaxBindRetry = absl::Seconds(2);
 constexpr size_t kRunIdBytes = 16;
+constexpr std::string_view kProbesPath = "/v1/probes";
 constexpr absl::Duration kJournalRetry = absl::Seconds(5);
 constexpr absl::Duration kJournalMaxRetry = absl::Minutes(1);
 constexpr absl::Duration kLastJournal = absl::Seconds(2);  // for the last entry, at the end
@@ -201,6 +203,10 @@ class TetherImpl : public Tether {
           ErrorResponse(403, "NotTheKubelet", "the client's key is not the kubelet's"));
     }
     const http::Request& request = exchange->request();
+    if (request.target == kProbesPath && request.method == "GET") {
+      co_return co_await exchange->Respond(
+          {200, {{"Content-Type", "application/json"}}, json::Serialize(probes_.ToJson(clock_.WallNow()))});
+    }
     if (request.target != guestapi::kChannelPath) {
       if (options_.streams != nullptr) co_return co_await options_.streams->Serve(exchange);
       co_return co_await exchange->Respond(ErrorResponse(404, "NotFound", "no such endpoint"));
@@ -297,6 +303,7 @@ class TetherImpl : public Tether {
   void Step(Event event) {
     if (closed_ || off_.IsSet()) return;
     const int64_t before = lifecycle_.sequence();
+    if (const auto* done = std::get_if<ProbeDone>(&event)) probes_.Count(*done);
     std::vector<Action> actions = lifecycle_.Step(event, Now());
     const auto* apply = std::get_if<Apply>(&event);
     if (apply != nullptr && apply->spec == lifecycle_.spec()) runtime_->Apply(apply->spec);
@@ -315,7 +322,10 @@ class TetherImpl : public Tether {
     ConsiderPowerOff();
   }
 
-  void Do(const StartContainer& start) { runtime_->Start(start.run_id, start.attempt, start.spec); }
+  void Do(const StartContainer& start) {
+    probes_.Started(start.run_id, start.spec.name);
+    runtime_->Start(start.run_id, start.attempt, start.spec);
+  }
   void Do(const StopContainer& stop) { runtime_->Stop(stop.run_id); }
   void Do(const KillContainer& kill) { runtime_->Kill(kill.run_id); }
   void Do(RunProbe& probe) { handlers_.Do(std::move(probe)); }
@@ -365,6 +375,7 @@ class TetherImpl : public Tether {
   std::unique_ptr<Runtime> runtime_;
   std::unique_ptr<Prober> prober_;
   Handlers handlers_;
+  ProbeCounts probes_;
   std::unique_ptr<http::Server> server_;
   std::list<Channel> channels_;
   int64_t acked_ = 0;

@@ -84,10 +84,11 @@ std::optional<vim::PropertyFilterSpec> CapacityFilter(const InventoryOptions& op
   }
   if (!options.resource_pool.empty()) {
     spec.objectSet.push_back({.obj = options.resource_pool});
-    spec.propSet.push_back(Properties(
-        "ResourcePool",
-        {"runtime.cpu.maxUsage", "runtime.memory.maxUsage", "runtime.memory.overallUsage", "config.cpuAllocation.limit",
-         "config.cpuAllocation.reservation", "config.memoryAllocation.limit", "config.memoryAllocation.reservation"}));
+    spec.propSet.push_back(
+        Properties("ResourcePool",
+                   {"runtime.cpu.maxUsage", "runtime.cpu.overallUsage", "runtime.memory.maxUsage",
+                    "runtime.memory.overallUsage", "config.cpuAllocation.limit", "config.cpuAllocation.reservation",
+                    "config.memoryAllocation.limit", "config.memoryAllocation.reservation"}));
   }
   for (const MoRef& datastore : options.datastores) spec.objectSet.push_back({.obj = datastore});
   if (!options.datastores.empty()) {

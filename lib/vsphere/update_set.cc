@@ -276,6 +276,8 @@ void ApplyChange(const ObjectChange& change, Capacity& c) {
       c.pool_max_memory_bytes = NumberOf(p);
     } else if (p.name == "runtime.memory.overallUsage") {
       c.pool_used_memory_bytes = NumberOf(p, -1);
+    } else if (p.name == "runtime.cpu.overallUsage") {
+      c.pool_used_cpu_mhz = NumberOf(p, -1);
     } else if (p.name == "config.cpuAllocation.limit") {
       c.pool_cpu_limit_mhz = NumberOf(p, -1);
     } else if (p.name == "config.cpuAllocation.reservation") {

@@ -83,6 +83,7 @@ struct Capacity {
   int64_t pool_cpu_limit_mhz = -1, pool_cpu_reservation_mhz = 0, pool_max_cpu_mhz = 0;
   int64_t pool_memory_limit_mb = -1, pool_memory_reservation_mb = 0, pool_max_memory_bytes = 0;
   int64_t pool_used_memory_bytes = -1;  // of hosts, by its VMs; -1: unknown
+  int64_t pool_used_cpu_mhz = -1;       // likewise
   struct Datastore {
     std::string name;
     int64_t free_bytes = 0, capacity_bytes = 0;

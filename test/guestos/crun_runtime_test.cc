@@ -438,6 +438,8 @@ TEST_F(ExecTest, Stats) {
   ASSERT_TRUE(stats.ok());
   EXPECT_EQ(stats->status, 200);
   EXPECT_THAT(stats->body, HasSubstr("\"capacityBytes\":"));
+  EXPECT_THAT(stats->body, HasSubstr("\"interfaces\":["));
+  EXPECT_THAT(stats->body, HasSubstr("\"guest\":{\"cpuNanos\":"));
 }
 
 }  // namespace

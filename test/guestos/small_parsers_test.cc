@@ -54,5 +54,31 @@ TEST(Stats, FlatValues) {
   EXPECT_EQ(FlatValue("", "x"), 0);
 }
 
+TEST(Stats, Interfaces) {
+  auto interfaces = ParseInterfaces(
+      "Inter-|   Receive                                                |  Transmit\n"
+      " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier "
+      "compressed\n"
+      "    lo:  5000      50    0    0    0     0          0         0     5000      50    0    0    0     0       0   "
+      " 0\n"
+      "  eth0:1234567    11   12   13    0     0          0         0     2345678   21   22   23    0     0       0    "
+      "0\n"
+      "  bad: 1 2\n");
+  ASSERT_EQ(interfaces.size(), 1u);
+  EXPECT_EQ(json::Serialize(ToJson(interfaces[0])),
+            R"({"name":"eth0","rxBytes":1234567,"rxPackets":11,"rxErrors":12,"rxDropped":13,)"
+            R"("txBytes":2345678,"txPackets":21,"txErrors":22,"txDropped":23})");
+}
+
+TEST(Stats, TheWholeGuest) {
+  Machine machine = ParseMachine("cpu  100 20 30 4000 500 6 7 8 9 10\ncpu0 1 2 3 4\n",
+                                 "MemTotal:         131072 kB\nMemFree:  1 kB\nMemAvailable:      65536 kB\n", 100);
+  EXPECT_EQ(machine.cpu_nanos, 1'630'000'000) << "user, nice, system, irq and softirq";
+  EXPECT_EQ(machine.memory_bytes, 128 << 20);
+  EXPECT_EQ(machine.available_bytes, 64 << 20);
+  machine = ParseMachine("", "", 100);
+  EXPECT_EQ(machine.cpu_nanos + machine.memory_bytes + machine.available_bytes, 0);
+}
+
 }  // namespace
 }  // namespace vck::guestos

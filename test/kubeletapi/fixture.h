@@ -19,6 +19,7 @@
 #include "http/websocket.h"
 #include "kubeletapi/api.h"
 #include "kubeletapi/auth.h"
+#include "kubeletapi/observer.h"
 #include "kubeletapi/pod_directory.h"
 #include "spdy/session.h"
 
@@ -101,6 +102,7 @@ class ApiTest : public ::testing::Test {
     server_ = *http::Server::Listen(net_.executor(), net_.clock(), std::move(options),
                                     [this](http::Exchange& exchange) { return api_.Handle(exchange); });
     net_.Spawn(server_->Run());
+    net_.Spawn(observer_.Run());
     admin_ = ca_.Issue({.common_name = "apiserver", .organizations = {"system:masters"}});
   }
   ~ApiTest() override { net_.Close(); }
@@ -152,6 +154,20 @@ class ApiTest : public ::testing::Test {
   int archive_opened_ = 0;
   Status health_;
   ApiOptions options_;
+  metrics::Registry registry_;
+  NodeStats node_;
+  Observer observer_{{.clock = net_.clock(),
+                      .links = *kubelet_,
+                      .pods = directory_,
+                      .registry = registry_,
+                      .node = [this] { return node_; },
+                      .configz = R"({"kind":"KubeletConfiguration","maxPods":7})",
+                      .flags = {{"max-pods", "7"}, {"node-name", "vch1"}},
+                      .version = "1.2.3"},
+                     {.fresh = absl::Milliseconds(300),
+                      .patience = absl::Seconds(2),
+                      .guest = absl::Seconds(1),
+                      .expiry = absl::Minutes(1)}};
   Api api_{{.clock = net_.clock(),
             .links = *kubelet_,
             .pods = directory_,
@@ -160,7 +176,8 @@ class ApiTest : public ::testing::Test {
                 [this](std::string uid, std::string container, bool previous) {
                   return OpenArchive(this, absl::StrCat(uid, "/", container, previous ? "/previous" : "/current"));
                 },
-            .health = [this] { return health_; }},
+            .health = [this] { return health_; },
+            .observer = &observer_},
            {.idle_timeout = absl::Seconds(30), .creation_timeout = absl::Seconds(1)}};
   std::string server_cert_;
   std::unique_ptr<http::Server> server_;

@@ -3,8 +3,11 @@
 // kubelet API with kubectl, without a virtual machine for each pod; take it for guest-sim: tools/lab up --bin.
 //   /v1/logs of container "lines-N"     N lines of 100 bytes
 //   /v1/logs of any other               one line, and with follow another each 100 ms
+//   /v1/stats                           containers "c" and "lines-20000" use what this very process and its commands
+//   use
 #include <csignal>
 #include <cstdio>
+#include <fstream>
 #include <string>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -13,6 +16,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -22,6 +26,7 @@
 #include "guestos/exec_session.h"
 #include "guestos/process.h"
 #include "guestos/query.h"
+#include "guestos/stats.h"
 #include "guestos/stream_peer.h"
 #include "tether/sim.h"
 #include "tether/streams.h"
@@ -52,6 +57,7 @@ class HostStreams : public tether::Streams {
     if (!query.ok()) co_return query.status();
     if (query->path() == "/v1/exec") co_return co_await Exec(exchange, *std::move(query));
     if (query->path() == "/v1/logs") co_return co_await Logs(exchange, *std::move(query));
+    if (query->path() == "/v1/stats") co_return co_await Stats(exchange);
     if (query->path() == "/v1/portforward") co_return co_await PortForward(exchange, *std::move(query));
     co_return co_await exchange->Respond(tether::ErrorResponse(404, "NotFound", "no such endpoint"));
   }
@@ -101,6 +107,34 @@ class HostStreams : public tether::Streams {
     }
     co_return co_await exchange->Finish();
   }
+
+  Task<Status> Stats(http::Exchange* exchange) {
+    guestos::Usage usage;
+    for (int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+      rusage used{};
+      getrusage(who, &used);
+      usage.cpu_user_nanos += Nanos(used.ru_utime);
+      usage.cpu_system_nanos += Nanos(used.ru_stime);
+      usage.page_faults += used.ru_minflt + used.ru_majflt;
+      usage.major_page_faults += used.ru_majflt;
+    }
+    usage.cpu_nanos = usage.cpu_user_nanos + usage.cpu_system_nanos;
+    int64_t pages = 0, resident = 0;
+    std::ifstream("/proc/self/statm") >> pages >> resident;
+    usage.memory_bytes = usage.working_set_bytes = usage.rss_bytes = resident * ::sysconf(_SC_PAGESIZE);
+    json::Object out = guestos::ReadStats({.scratch = "/tmp"}, clock_.WallNow());
+    json::Array containers;
+    for (const char* name : {"c", "lines-20000"}) {
+      json::Object container = guestos::ToJson(usage);
+      container["name"] = name;
+      containers.push_back(std::move(container));
+    }
+    out["containers"] = std::move(containers);
+    out["pod"] = guestos::ToJson(usage);
+    co_return co_await exchange->Respond(
+        {200, {{"Content-Type", "application/json"}}, json::Serialize(std::move(out))});
+  }
+  static int64_t Nanos(const timeval& t) { return int64_t{t.tv_sec} * 1'000'000'000 + int64_t{t.tv_usec} * 1000; }
 
   Task<Status> PortForward(http::Exchange* exchange, guestos::Query query) {
     auto port = query.Number("port", 1);

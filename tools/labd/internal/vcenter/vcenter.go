@@ -87,6 +87,7 @@ func Run(c Config) error {
 	if c.GuestsSocket != "" {
 		go v.guests.connect(c.GuestsSocket)
 	}
+	go v.keepUsage()
 	return v.serveControl(control)
 }
 

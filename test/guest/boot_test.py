@@ -81,8 +81,7 @@ def shuts_down_when_the_host_asks(bench):
 def shuts_down_on_the_power_button(bench):
     with bench.boot() as guest:
         guest.wait_console("tether ready")
-        guest.qmp("system_powerdown")
-        guest.wait_off()
+        guest.press_power_button()
         assert "Power button pressed" in guest.console()
 
 
@@ -109,8 +108,7 @@ def keeps_its_scratch_disk_across_boots(bench):
             assert fields["earlier"] == earlier and fields["scratch"] == "/dev/sdb", fields
             boots.append(fields["boot"])
             if earlier == "false":
-                guest.qmp("system_powerdown")
-                guest.wait_off()
+                guest.press_power_button()
             else:
                 guest.process.kill()  # power fails
     assert boots[0] != boots[1], boots
@@ -127,8 +125,7 @@ def keeps_its_scratch_disk_across_boots(bench):
 def says_what_is_wrong_with_its_configuration(bench):
     with vm.Vm(bench.iso) as guest:
         guest.wait_console("Guest cannot run its pod")
-        guest.qmp("system_powerdown")
-        guest.wait_off()
+        guest.press_power_button()
     with bench.boot({"address": "nonsense"}) as guest:
         guest.wait_console("address")
         guest.connect_port()

@@ -2,6 +2,7 @@
 import argparse
 import base64
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -147,6 +148,17 @@ class Vm:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise Failure(f"still on after {seconds} s\n{self.console()[-3000:]}") from None
+
+    def press_power_button(self, seconds=120):
+        """Until the machine is off: a press gets lost at times."""
+        end = time.monotonic() + seconds
+        while self.process.poll() is None:
+            if time.monotonic() > end:
+                raise Failure(f"still on after {seconds} s\n{self.console()[-3000:]}")
+            with contextlib.suppress(OSError, ValueError):  # off by now
+                self.qmp("system_powerdown")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
 
     # The host's end of the guest's port.
     def connect_port(self):

@@ -17,7 +17,9 @@
 #include "absl/strings/str_split.h"
 #include "base/log.h"
 #include "guestos/files.h"
+#include "guestos/kernel_files.h"
 #include "guestos/oci_config.h"
+#include "guestos/paths.h"
 
 namespace vck::guestos {
 namespace {
@@ -82,6 +84,14 @@ Status Refresh(const std::string& path, const std::string& content) {
   return WriteFile(path, content);
 }
 
+// A quarter of the pod's processes is left for the others when one container starts as many as it can.
+int64_t ProcessesOfOne(const std::string& cgroup) {
+  if (cgroup.empty()) return 0;
+  int64_t all = 0;
+  auto text = ReadKernelFile(absl::StrCat(kCgroupRoot, cgroup, "/pids.max"));
+  return text.ok() && absl::SimpleAtoi(*text, &all) ? all - all / 4 : 0;
+}
+
 }  // namespace
 
 Bundles::Bundles(BundleOptions options)
@@ -92,7 +102,8 @@ Bundles::Bundles(BundleOptions options)
                 .mount_directory = options_.state_directory + "/subpaths",
                 .host_root = options_.host_root}),
       capabilities_(OurCapabilities()),
-      memory_bytes_(MemoryBytes()) {}
+      memory_bytes_(MemoryBytes()),
+      max_processes_(ProcessesOfOne(options_.cgroup)) {}
 
 Bundles::~Bundles() {
   if (!shared_memory_.empty()) ::umount2(shared_memory_.c_str(), MNT_DETACH);
@@ -244,7 +255,8 @@ StatusOr<Bundle> Bundles::Fill(const GuestSpec& pod, const ContainerSpec& contai
                  .mounts = *std::move(mounts),
                  .capabilities = capabilities_,
                  .memory_bytes = memory_bytes_,
-                 .max_open_files = options_.max_open_files};
+                 .max_open_files = options_.max_open_files,
+                 .max_processes = max_processes_};
   if (container.security.privileged) input.devices = DevicesIn(options_.devices);
   ASSIGN_OR_RETURN(json::Object config, MakeOciConfig(input));
   out.process = config["process"].as_object();

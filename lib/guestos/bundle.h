@@ -78,6 +78,7 @@ class Bundles {
   std::vector<std::pair<std::string, std::string>> sysctls_set_;
   std::vector<std::string> capabilities_;  // ours
   int64_t memory_bytes_ = 0;
+  int64_t max_processes_ = 0;
   std::string shared_memory_;  // mounted there; "": not yet
 };
 

@@ -263,6 +263,7 @@ json::Object Resources(const OciInput& input) {
   // A container dies as a whole when it runs out of memory.
   json::Object unified;
   unified["memory.oom.group"] = "1";
+  if (input.max_processes > 0) unified["pids.max"] = std::to_string(input.max_processes);
   out["unified"] = std::move(unified);
   json::Object devices;
   devices["allow"] = container.security.privileged;

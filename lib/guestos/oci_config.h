@@ -46,6 +46,7 @@ struct OciInput {
   std::vector<std::string> capabilities;  // all that can be given ("CAP_…")
   int64_t memory_bytes = 0;               // of the guest
   uint64_t max_open_files = 0;            // RLIMIT_NOFILE; 0: ours
+  int64_t max_processes = 0;              // of the container's cgroup; 0: no limit of its own
 };
 
 // InvalidArgument when nothing says what to run, or for capabilities that do not exist.

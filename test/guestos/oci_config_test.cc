@@ -85,9 +85,11 @@ TEST(OciConfig, Limits) {
   c.container().cpu_limit_milli = 250;
   c.container().cpu_request_milli = 100;
   c.container().memory_limit_bytes = 64 << 20;
+  c.input.max_processes = 500;
   json::Object config = c.Make();
   const json::Value& resources = config.at("linux").at("resources");
   EXPECT_EQ(resources.at("cpu"), *json::Parse(R"({"shares":102,"period":100000,"quota":25000})"));
+  EXPECT_EQ(resources.at("unified"), *json::Parse(R"({"memory.oom.group":"1","pids.max":"500"})"));
   EXPECT_EQ(resources.at("memory"), *json::Parse(R"({"limit":67108864,"swap":67108864})"));
   c.container().cpu_limit_milli = 1;
   EXPECT_EQ(c.Make().at("linux").at("resources").at("cpu").at("quota"), 1000);

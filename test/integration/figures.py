@@ -192,7 +192,7 @@ def kubectl_top_with_metrics_server(lab):
     with tempfile.TemporaryDirectory() as scratch, open(f"{scratch}/log", "w+", encoding="utf-8") as log:
         server = subprocess.Popen(
             [program, f"--kubeconfig={kubeconfig}", f"--authentication-kubeconfig={kubeconfig}", f"--authorization-kubeconfig={kubeconfig}",
-             "--bind-address=127.0.0.1", f"--secure-port={port}", f"--cert-dir={scratch}", "--metric-resolution=10s",
+             "--bind-address=127.0.0.1", f"--secure-port={port}", f"--cert-dir={scratch}", "--metric-resolution=15s",
              "--kubelet-preferred-address-types=InternalIP", "--kubelet-use-node-status-port",
              f"--kubelet-certificate-authority={lab.dir}/pki/ca.crt"], stdout=log, stderr=log)
         try:

@@ -238,7 +238,6 @@ Task<> CrunRuntime::Main(RunPtr run) {
   }
   run->started = true;
   Send(Started{.run_id = run->id});
-  if (run->kill_wanted) KillAll(*run);
   if (run->stop_wanted) SendSignal(*run, run->bundle.stop_signal);
   co_await AwaitEnd(run);
   Exited exited = co_await Ended(run);

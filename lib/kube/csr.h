@@ -11,11 +11,11 @@
 namespace vck::kube {
 
 struct CertificateRequest {
-  std::string csr_pem;                     // PKCS#10 (http::CreateCsr)
-  std::string signer_name;                 // kubernetes.io/kubelet-serving, kubernetes.io/kube-apiserver-client-kubelet
-  std::vector<std::string> usages;         // "digital signature", "server auth" ...
-  std::string name_prefix = "csr-";        // generateName
-  absl::Duration poll = absl::Seconds(2);  // grows to a minute while nobody approves
+  std::string csr_pem;               // PKCS#10 (http::CreateCsr)
+  std::string signer_name;           // kubernetes.io/kubelet-serving, kubernetes.io/kube-apiserver-client-kubelet
+  std::vector<std::string> usages;   // "digital signature", "server auth" ...
+  std::string name_prefix = "csr-";  // generateName
+  absl::Duration poll = absl::Milliseconds(250);  // grows to a minute while nobody approves
   absl::Duration timeout = absl::Minutes(15);
 };
 

@@ -19,18 +19,6 @@ namespace {
 constexpr std::string_view kLost = "The container was lost: its guest was restarted while it was running";
 constexpr std::string_view kConfigError = "CreateContainerConfigError";
 
-std::string_view ProbeName(ProbeKind kind) {
-  switch (kind) {
-    case ProbeKind::kStartup:
-      return "Startup";
-    case ProbeKind::kLiveness:
-      return "Liveness";
-    case ProbeKind::kReadiness:
-      return "Readiness";
-  }
-  return "";
-}
-
 }  // namespace
 
 Lifecycle::Lifecycle(std::string boot_id, std::function<std::string()> new_id)

@@ -1,23 +1,6 @@
 #include "tether/probe_counts.h"
 
-#include <string_view>
-
 namespace vck::tether {
-namespace {
-
-std::string_view TypeOf(ProbeKind kind) {
-  switch (kind) {
-    case ProbeKind::kStartup:
-      return "Startup";
-    case ProbeKind::kLiveness:
-      return "Liveness";
-    case ProbeKind::kReadiness:
-      return "Readiness";
-  }
-  return "";
-}
-
-}  // namespace
 
 void ProbeCounts::Count(const ProbeDone& done) {
   auto container = containers_.find(done.run_id);
@@ -40,7 +23,7 @@ json::Object ProbeCounts::ToJson(absl::Time now) const {
   json::Array probes;
   for (const auto& [key, results] : results_) {
     probes.push_back(json::Object{{"container", key.first},
-                                  {"type", TypeOf(key.second)},
+                                  {"type", ProbeName(key.second)},
                                   {"successful", results.successful},
                                   {"failed", results.failed}});
   }

@@ -4,6 +4,18 @@
 
 namespace vck::tether {
 
+std::string_view ProbeName(ProbeKind kind) {
+  switch (kind) {
+    case ProbeKind::kStartup:
+      return "Startup";
+    case ProbeKind::kLiveness:
+      return "Liveness";
+    case ProbeKind::kReadiness:
+      return "Readiness";
+  }
+  return "";
+}
+
 void ProbeWorker::Launched(const guestapi::Probe& probe, Instant now) {
   waiting_ = true;
   next_ = now + absl::Seconds(probe.period);

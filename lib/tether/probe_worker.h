@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
 
 #include "async/clock.h"
 #include "guestapi/spec.h"
@@ -10,6 +11,7 @@
 namespace vck::tether {
 
 enum class ProbeKind { kStartup, kLiveness, kReadiness };
+std::string_view ProbeName(ProbeKind kind);  // "Startup", as in events and metrics
 
 class ProbeWorker {
  public:

@@ -4,24 +4,21 @@ commands on this machine (test/kubeletapi/host_guests). Also who is not let in.
 
 usage: kubectl_streams.py --build DIR [--junit FILE] [NAME...]
 """
-import argparse
 import concurrent.futures
 import hashlib
 import http.server
 import os
 import pathlib
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import traceback
-import xml.sax.saxutils
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from harness import Failure, Lab, run, wait_for  # noqa: E402
+from harness import Failure, run, wait_for  # noqa: E402
+from suite import main_with_host_guests  # noqa: E402
 
 
 def expect(truth, message):
@@ -233,58 +230,5 @@ ALL = [exec_and_its_exit_code, exec_takes_input_to_its_end, two_hundred_megabyte
        port_forward_to_nobody, who_may_not_come_in]
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--build", required=True)
-    parser.add_argument("--junit")
-    parser.add_argument("names", nargs="*")
-    args = parser.parse_args()
-    build = pathlib.Path(args.build).resolve()
-    binaries = pathlib.Path(tempfile.mkdtemp(prefix="vch-host-guests-"))
-    for name, source in (("vch-kubelet", "cmd/vch-kubelet/vch-kubelet"), ("guest-sim", "test/kubeletapi/host_guests")):
-        (binaries / "cmd" / name).mkdir(parents=True)
-        (binaries / "cmd" / name / name).symlink_to(build / source)
-    results = []
-    print("[lab] bringing it up", flush=True)
-    lab = None
-    try:
-        lab = Lab(binaries)
-        lab.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"},
-                   "spec": {"nodeSelector": {"type": "virtual-kubelet"}, "tolerations": [{"operator": "Exists"}],
-                            "terminationGracePeriodSeconds": 1,
-                            "containers": [{"name": name, "image": "busybox", "command": ["sleep", "1000000"]} for name in ("c", "lines-20000")]}})
-        lab.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=120s")
-        for scenario in [s for s in ALL if not args.names or s.__name__ in args.names]:
-            begin = time.monotonic()
-            error = None
-            try:
-                scenario(lab)
-            except (Failure, subprocess.TimeoutExpired, KeyError, IndexError, OSError, ValueError) as e:
-                error = f"{type(e).__name__}: {e}\n{traceback.format_exc(limit=3)}"
-            for part in ("kubelet", "guests"):
-                text = lab.log(part)
-                for mark in ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer", "terminate called"):
-                    if mark in text and error is None:
-                        error = f"{part}: {text[text.find(mark) - 200:][:3000]}"
-            results.append((scenario.__name__, time.monotonic() - begin, error))
-            print(f"{'FAILED' if error else 'ok':6} {scenario.__name__} ({results[-1][1]:.1f} s)" + (f"\n{error}" if error else ""), flush=True)
-    finally:
-        if lab:
-            lab.down()
-        shutil.rmtree(binaries)
-    if args.junit:
-        with open(args.junit, "w", encoding="utf-8") as out:
-            out.write('<testsuites><testsuite name="kubectl">')
-            for name, seconds, error in results:
-                out.write(f'<testcase name="{name}" time="{seconds:.1f}">')
-                if error:
-                    out.write(f"<failure>{xml.sax.saxutils.escape(error)}</failure>")
-                out.write("</testcase>")
-            out.write("</testsuite></testsuites>\n")
-    failed = sum(1 for _, _, error in results if error)
-    print(f"{len(results) - failed} passed, {failed} failed")
-    return 1 if failed or not results else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_with_host_guests("kubectl", ALL))

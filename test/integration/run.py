@@ -9,45 +9,12 @@ import pathlib
 import subprocess
 import sys
 import time
-import traceback
-import xml.sax.saxutils
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import guests  # noqa: E402
 import harness  # noqa: E402
 import scenarios  # noqa: E402
-
-
-SEEN = {}
-
-
-def sanitizer_report(lab):
-    """What a sanitizer wrote into a part's log since the last call, if anything."""
-    for part in ("kubelet", "guests"):
-        try:
-            text = lab.log(part)
-        except OSError:
-            continue
-        for mark in ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer", "Check failed", "terminate called"):
-            at = text.find(mark, SEEN.get((part, mark), 0))
-            if at >= 0:
-                SEEN[(part, mark)] = at + 1
-                return f"{part}: {text[max(0, at - 200):at + 3000]}"
-    return None
-
-
-ERRORS = (harness.Failure, subprocess.TimeoutExpired, KeyError, IndexError, TypeError, OSError, ValueError)
-
-
-def attempt(scenario, lab):
-    """The scenario's name, what went wrong (None: nothing), and how long it took."""
-    begin = time.monotonic()
-    error = None
-    try:
-        scenario(lab)
-    except ERRORS as e:
-        error = f"{type(e).__name__}: {e}\n{''.join(traceback.format_tb(e.__traceback__)[1:3])}"
-    return scenario.__name__, error, time.monotonic() - begin
+import suite  # noqa: E402
 
 
 def clean_up(lab):
@@ -61,22 +28,12 @@ def clean_up(lab):
         print(f"clean-up failed as well: {e}", flush=True)
 
 
-def run_stage(lab, stage, at_once, results, total):
+def run_stage(lab, stage, at_once, results):
+    passed = True
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        for done in concurrent.futures.as_completed([pool.submit(attempt, scenario, lab) for scenario in stage]):
-            name, error, took = done.result()
-            report = sanitizer_report(lab)
-            if report:
-                error = f"{error or ''}\na sanitizer or check spoke up:\n{report}"
-            results.append((name, error, took))
-            print(f"[{len(results)}/{total}] {'FAILED' if error else 'ok'} {name} ({took:.1f} s)", flush=True)
-            if error:
-                print(error, flush=True)
-                tail = "\n".join(lab.log().splitlines()[-25:])
-                print(f"---- the kubelet's log ends with\n{tail}\n----", flush=True)
-                if at_once == 1:
-                    clean_up(lab)
-    if at_once > 1 and any(error for _, error, _ in results):
+        for done in concurrent.futures.as_completed([pool.submit(suite.attempt, scenario, lab) for scenario in stage]):
+            passed = results.add(*done.result()) and passed
+    if not passed:
         clean_up(lab)
 
 
@@ -99,34 +56,19 @@ def main():
     total = sum(len(stage) for stage, _ in stages)
     if total == 0:
         sys.exit(f"no such scenario: {args.names}")
-    results = []
     started = time.monotonic()
     print("[lab] bringing it up", flush=True)
     lab = harness.Lab(args.build, guests=args.guests, up=up, flags=flags)
     print(f"[lab] up in {lab.dir} after {time.monotonic() - started:.0f} s", flush=True)
+    results = suite.Results(args.guests, lab, total)
     try:
         for stage, at_once in stages:
             if stage:
-                run_stage(lab, stage, at_once, results, total)
+                run_stage(lab, stage, at_once, results)
     finally:
-        begin = time.monotonic()
-        error = None
         if not args.keep:
-            try:
-                lab.down()
-            except (harness.Failure, subprocess.TimeoutExpired) as e:
-                error = str(e)
-        results.append(("lab_down_leaves_nothing", error, time.monotonic() - begin))
-    if args.junit:
-        with open(args.junit, "w") as out:
-            out.write(f'<testsuites><testsuite name="{args.guests}">\n')
-            for name, error, took in results:
-                body = f"<failure>{xml.sax.saxutils.escape(error)}</failure>" if error else ""
-                out.write(f'<testcase classname="{args.guests}" name="{name}" time="{took:.1f}">{body}</testcase>\n')
-            out.write("</testsuite></testsuites>\n")
-    failed = sum(error is not None for _, error, _ in results)
-    print(f"{len(results) - failed} passed, {failed} failed", flush=True)
-    return 1 if failed else 0
+            results.down()
+    return results.finish(args.junit)
 
 
 sys.exit(main())

@@ -19,6 +19,7 @@
 #include "image/image_service.h"
 #include "node/image_store.h"
 #include "node/placement.h"
+#include "support/live.h"
 #include "vch/keys.h"
 #include "vch/names.h"
 #include "vch/pod_key.h"
@@ -30,29 +31,13 @@ namespace {
 using image::ImageStatus;
 using ::testing::HasSubstr;
 using State = ImageStatus::State;
-
-std::string Env(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
+using vck::testing::Env;
 
 std::string ReadFile(const std::string& path) {
   std::stringstream text;
   text << std::ifstream(path, std::ios::binary).rdbuf();
   return text.str();
 }
-
-#define LIVE_OK(expr)                                   \
-  do {                                                  \
-    Status live_status = vck::internal::AsStatus(expr); \
-    EXPECT_TRUE(live_status.ok()) << live_status;       \
-    if (!live_status.ok()) co_return;                   \
-  } while (false)
-#define LIVE_ASSIGN(lhs, expr)                                                           \
-  auto VCK_CONCAT(live_, __LINE__) = (expr);                                             \
-  EXPECT_TRUE(VCK_CONCAT(live_, __LINE__).ok()) << VCK_CONCAT(live_, __LINE__).status(); \
-  if (!VCK_CONCAT(live_, __LINE__).ok()) co_return;                                      \
-  lhs = *std::move(VCK_CONCAT(live_, __LINE__))
 
 class ImageLiveTest : public ::testing::Test {
  public:

@@ -1,4 +1,6 @@
 // Against a vCenter that is really there (tools/lab up; . DIR/env). Skipped where VCENTER_URL is not set.
+#include "support/live.h"
+
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
@@ -20,10 +22,7 @@
 namespace vck::vsphere {
 namespace {
 
-std::string Env(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
+using vck::testing::Env;
 
 double CpuSeconds() {
   rusage usage{};
@@ -59,18 +58,6 @@ std::string EmptyVmdk(uint64_t sectors) {
   out.resize(1024);       // the marker is all zeros
   return out;
 }
-
-#define LIVE_OK(expr)                                   \
-  do {                                                  \
-    Status live_status = vck::internal::AsStatus(expr); \
-    EXPECT_TRUE(live_status.ok()) << live_status;       \
-    if (!live_status.ok()) co_return;                   \
-  } while (false)
-#define LIVE_ASSIGN(lhs, expr)                                                           \
-  auto VCK_CONCAT(live_, __LINE__) = (expr);                                             \
-  EXPECT_TRUE(VCK_CONCAT(live_, __LINE__).ok()) << VCK_CONCAT(live_, __LINE__).status(); \
-  if (!VCK_CONCAT(live_, __LINE__).ok()) co_return;                                      \
-  lhs = *std::move(VCK_CONCAT(live_, __LINE__))
 
 class LiveTest : public ::testing::Test {
  public:

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,7 +73,8 @@ func (l *Lab) kubeletPart(n Node) part {
 	}
 }
 
-// waitNodeReady waits until a new node is Ready.
+// waitNodeReady waits until a new node is Ready, and until its kubelet has the certificate that the API server trusts: logs
+// and exec work from then on.
 func (l *Lab) waitNodeReady(n Node) error {
 	p := l.kubeletPart(n)
 	p.patience = 60 * time.Second
@@ -100,7 +103,8 @@ func (l *Lab) nodeReady(ctx context.Context, name string) error {
 	}
 	var node struct {
 		Status struct {
-			Conditions []struct{ Type, Status, Message string }
+			Conditions      []struct{ Type, Status, Message string }
+			DaemonEndpoints struct{ KubeletEndpoint struct{ Port int } }
 		}
 	}
 	if err := json.Unmarshal(body, &node); err != nil {
@@ -109,12 +113,33 @@ func (l *Lab) nodeReady(ctx context.Context, name string) error {
 	for _, c := range node.Status.Conditions {
 		if c.Type == "Ready" {
 			if c.Status == "True" {
-				return nil
+				return l.kubeletTrusted(ctx, node.Status.DaemonEndpoints.KubeletEndpoint.Port)
 			}
 			return fmt.Errorf("node %s is not Ready: %s", name, c.Message)
 		}
 	}
 	return errors.New("node " + name + " has no Ready condition")
+}
+
+// kubeletTrusted succeeds when the kubelet API at the port has a certificate of the lab's CA, or when there is none (port 0).
+func (l *Lab) kubeletTrusted(ctx context.Context, port int) error {
+	if port == 0 {
+		return nil
+	}
+	client, err := l.client()
+	if err != nil {
+		return err
+	}
+	address := "https://" + net.JoinHostPort(l.kubeletIP(), strconv.Itoa(port)) + "/healthz"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("kubelet API: %w", err)
+	}
+	return res.Body.Close()
 }
 
 // AddNode makes credentials for a node and, if run, starts a vch-kubelet with them.

@@ -84,6 +84,7 @@ class Flags {
   // What they have come to, by name.
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> Values() const {
     std::vector<std::pair<std::string, std::string>> out;
+    out.reserve(values_.size());
     for (const auto& [name, value] : values_) out.emplace_back(name, value());
     return out;
   }
@@ -121,6 +122,8 @@ void AddFlags(Flags& f, node::Options& o) {
         "credential of the node; else $KUBECONFIG, ~/.kube/config, the service account");
   f.Add("--context", o.kube.context, "context of the kubeconfig; else its current one");
   f.Add("--node-name", o.kube.node_name, "name of the Node; the credential must be system:node:NAME");
+  f.Switch("--rotate-certificates", o.kube.rotate_certificates,
+           "renew the node's client certificate before it expires, and keep it in the state directory");
   f.Add("--node-labels", o.kube.node_labels, "labels that the node sets on itself: k=v,k=v");
   f.Add("--register-with-taints", o.kube.taints, "taints of a new Node: key=value:effect,…; people's changes stay");
   f.Add("--node-ip", o.kube.node_ip, "InternalIP of the node; else the local address that reaches the API server");

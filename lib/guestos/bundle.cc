@@ -148,7 +148,7 @@ Status Bundles::SetSysctls(const GuestSpec& pod) {
 StatusOr<std::string> Bundles::SharedMemory(const GuestSpec& pod) {
   if (pod.host_ipc && fs::is_directory("/dev/shm")) return "/dev/shm";
   if (!shared_memory_.empty()) return shared_memory_;
-  const std::string path = options_.state_directory + "/shm";
+  std::string path = options_.state_directory + "/shm";
   RETURN_IF_ERROR(MakeDirs(path));
   if (::mount("shm", path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777,size=65536k") != 0) {
     return FileError(errno, "mount", path);

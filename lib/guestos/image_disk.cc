@@ -40,7 +40,8 @@ StatusOr<std::shared_ptr<const Image>> ImageDisks::Open(int unit) {
 
 StatusOr<std::string> MountOverlay(const std::string& lower, const std::string& directory) {
   RETURN_IF_ERROR(RemoveOverlay(directory));
-  const std::string upper = directory + "/upper", work = directory + "/work", target = directory + "/rootfs";
+  const std::string upper = directory + "/upper", work = directory + "/work";
+  std::string target = directory + "/rootfs";
   for (const std::string& path : {upper, work, target}) RETURN_IF_ERROR(MakeDirs(path));
   const std::string options = absl::StrCat("lowerdir=", lower, ",upperdir=", upper, ",workdir=", work, ",volatile");
   if (::mount("overlay", target.c_str(), "overlay", 0, options.c_str()) != 0) return FileError(errno, "mount", target);

@@ -235,6 +235,7 @@ json::Array Mounts(const OciInput& input) {
   }
   // What is mounted higher up must not hide what is below.
   std::vector<const BindMount*> sorted;
+  sorted.reserve(input.mounts.size());
   for (const BindMount& mount : input.mounts) sorted.push_back(&mount);
   std::sort(sorted.begin(), sorted.end(), [](const BindMount* a, const BindMount* b) {
     return std::pair(Depth(*a), a) < std::pair(Depth(*b), b);  // of the same depth: in their order

@@ -57,7 +57,7 @@ class ToResponse : public LogSink {
 
 // Ends its group, well or not.
 Task<Status> ReadThenEnd(asio::thread_pool* pool, RunLog log, LogReadOptions options, LogSink* sink, Status* result) {
-  *result = co_await ReadLog(pool, log.path, log.live, std::move(options), sink);
+  *result = co_await ReadLog(pool, log.path, log.live, options, sink);
   co_return absl::CancelledError("the log has been read");
 }
 Task<Status> AwaitClosed(http::Exchange* exchange, Status* result) {
@@ -197,11 +197,11 @@ Task<Status> GuestStreams::SendLog(http::Exchange* exchange, RunLog log, LogRead
   ToResponse sink(exchange);
   Status result;
   if (!options.follow || log.live == nullptr) {
-    result = co_await ReadLog(runtime_->pool(), log.path, log.live, std::move(options), &sink);
+    result = co_await ReadLog(runtime_->pool(), log.path, log.live, options, &sink);
   } else {
     // A silent container's log must not keep a connection that nobody holds any more.
     TaskGroup group(runtime_->executor());
-    group.Spawn("read", ReadThenEnd(runtime_->pool(), std::move(log), std::move(options), &sink, &result));
+    group.Spawn("read", ReadThenEnd(runtime_->pool(), std::move(log), options, &sink, &result));
     group.Spawn("client", AwaitClosed(exchange, &result));
     (void)co_await group.Join();
   }

@@ -261,7 +261,7 @@ StatusOr<size_t> PacketSize(std::string_view head) {
 }
 
 StatusOr<std::string> DecodePacket(std::string_view packet) {
-  const Status bad = absl::InvalidArgumentError("VMware vsock: a packet that cannot be read");
+  Status bad = absl::InvalidArgumentError("VMware vsock: a packet that cannot be read");
   uint32_t size = 0;
   if (!Take(&packet, &size) || size != packet.size()) return bad;
   std::optional<std::string> payload;

@@ -448,6 +448,22 @@ StatusOr<CertificateInfo> ReadCertificate(const std::string& pem) {
   CertificateInfo out;
   ASSIGN_OR_RETURN(out.not_before, time(X509_get0_notBefore(certs[0].get())));
   ASSIGN_OR_RETURN(out.not_after, time(X509_get0_notAfter(certs[0].get())));
+  const X509_NAME* subject = X509_get_subject_name(certs[0].get());
+  for (int i = 0; i < X509_NAME_entry_count(subject); ++i) {
+    const X509_NAME_ENTRY* entry = X509_NAME_get_entry(subject, i);
+    const int kind = OBJ_obj2nid(X509_NAME_ENTRY_get_object(entry));
+    if (kind != NID_commonName && kind != NID_organizationName) continue;
+    unsigned char* text = nullptr;
+    const int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(entry));
+    if (size < 0) return absl::InvalidArgumentError("the certificate's subject has characters that cannot be read");
+    std::string value(reinterpret_cast<const char*>(text), size);
+    OPENSSL_free(text);
+    if (kind == NID_commonName) {
+      out.common_name = std::move(value);
+    } else {
+      out.organizations.push_back(std::move(value));
+    }
+  }
   return out;
 }
 

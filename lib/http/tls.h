@@ -59,6 +59,8 @@ StatusOr<std::string> GenerateKeyPem();
 StatusOr<std::string> PublicKeyHash(const std::string& pem);
 // Of the first certificate in `pem`.
 struct CertificateInfo {
+  std::string common_name;                 // of the subject; "": none
+  std::vector<std::string> organizations;  // likewise
   absl::Time not_before, not_after;
 };
 StatusOr<CertificateInfo> ReadCertificate(const std::string& pem);

@@ -113,6 +113,7 @@ class Client {
   // Requests by HTTP status; 0 is for those that got none.
   [[nodiscard]] const std::map<int, int64_t>& results() const { return results_; }
   [[nodiscard]] absl::Duration rate_limited() const { return rate_limited_; }  // total wait for the token bucket
+  void RefreshCredentials() { credentials_->Refresh(); }  // files have changed: the next call looks at them
   [[nodiscard]] Clock& clock() { return clock_; }
   [[nodiscard]] http::Client& http() { return *http_; }
   // Closes the connections; await it before the loop ends.

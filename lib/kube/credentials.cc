@@ -80,6 +80,8 @@ class Source : public CredentialSource {
     co_return current_;
   }
 
+  void Refresh() override { files_checked_ = Instant() - kFilesFresh; }
+
   void Invalidate(const std::shared_ptr<const Credentials>& used) override {
     if (used != current_) return;
     bool can_change = identity_.exec || HasFiles();

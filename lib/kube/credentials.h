@@ -31,6 +31,8 @@ class CredentialSource {
   virtual Task<StatusOr<std::shared_ptr<const Credentials>>> Get() = 0;
   // The server answered 401 to `used`: ask again. Nothing happens if that was replaced meanwhile.
   virtual void Invalidate(const std::shared_ptr<const Credentials>& used) = 0;
+  // Files have changed: the next Get() looks at them.
+  virtual void Refresh() = 0;
 
   // `pool` runs file reads and plugins. Clock and pool must outlive the source.
   static std::shared_ptr<CredentialSource> Create(Clock& clock, asio::thread_pool& pool, RestConfig config,

@@ -42,8 +42,8 @@ std::string_view StreamName(guestapi::LogStream stream) {
 }  // namespace
 
 StatusOr<LogOptions> ParseLogOptions(const Query& query) {
-  const Status undecodable = absl::InvalidArgumentError(R"({"message": "Unable to decode query."})");
-  const Status invalid = absl::FailedPreconditionError(R"({"message": "Invalid request."})");
+  Status undecodable = absl::InvalidArgumentError(R"({"message": "Unable to decode query."})");
+  Status invalid = absl::FailedPreconditionError(R"({"message": "Invalid request."})");
   LogOptions out;
   out.follow = Flag(query, "follow");
   out.previous = Flag(query, "previous");

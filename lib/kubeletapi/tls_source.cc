@@ -5,25 +5,19 @@
 #include <sstream>
 #include <utility>
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "async/backoff.h"
 #include "async/offload.h"
 #include "async/task_group.h"
 #include "base/log.h"
-#include "kube/csr.h"
+#include "kube/key_pair.h"
 
 namespace vck::kubeletapi {
 namespace {
 
 constexpr absl::Duration kSelfSigned = absl::Hours(24 * 365);
-constexpr absl::Duration kRequestTimeout = absl::Minutes(15);
 constexpr absl::Duration kMaxRetry = absl::Minutes(5);
-// A stored certificate is named by this first line, so that one of another name or address is not used.
-constexpr std::string_view kStoredFor = "# for ";
 
 StatusOr<std::string> ReadFile(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -33,23 +27,10 @@ StatusOr<std::string> ReadFile(const std::string& path) {
   return text.str();
 }
 
-// Never half of it, and never readable by others.
-Status WriteFile(const std::string& path, const std::string& text) {
-  const std::string next = path + ".new";
-  int fd = ::open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return absl::UnavailableError(absl::StrCat("cannot write ", next));
-  const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
-  ::close(fd);
-  if (!written || ::rename(next.c_str(), path.c_str()) != 0) {
-    ::unlink(next.c_str());
-    return absl::UnavailableError(absl::StrCat("cannot write ", path));
-  }
-  return absl::OkStatus();
-}
-
-std::string NamesLine(const http::CertRequest& names) {
-  return absl::StrCat(kStoredFor, names.common_name, " ", absl::StrJoin(names.dns_names, ","), " ",
-                      absl::StrJoin(names.ip_addresses, ","), "\n");
+// A stored certificate is for these: one of another name or address is not used.
+std::string Whom(const http::CertRequest& names) {
+  return absl::StrCat(names.common_name, " ", absl::StrJoin(names.dns_names, ","), " ",
+                      absl::StrJoin(names.ip_addresses, ","));
 }
 
 }  // namespace
@@ -60,9 +41,10 @@ StatusOr<std::unique_ptr<TlsSource>> TlsSource::Create(Clock& clock, asio::threa
   const Options& o = out->options_;
   ASSIGN_OR_RETURN(Files files, ReadFiles(o));
   if (o.cert_file.empty()) {
-    if (auto stored = out->Stored()) {
-      files.cert = std::move(stored->cert);
-      files.key = std::move(stored->key);
+    auto stored = kube::LoadKeyPair(o.store_file, Whom(out->Names()), clock.WallNow());
+    if (stored) {
+      files.cert = std::move(stored->cert_pem);
+      files.key = std::move(stored->key_pem);
     } else {
       out->self_signed_ = true;
       http::CertRequest names = out->Names();
@@ -77,9 +59,7 @@ StatusOr<std::unique_ptr<TlsSource>> TlsSource::Create(Clock& clock, asio::threa
 }
 
 http::CertRequest TlsSource::Names() const {
-  http::CertRequest out;
-  out.common_name = absl::StrCat("system:node:", options_.node_name);
-  out.organizations = {"system:nodes"};
+  http::CertRequest out = kube::NodeNames(options_.node_name);
   out.dns_names = options_.dns_names;
   out.ip_addresses = options_.ip_addresses;
   return out;
@@ -116,30 +96,12 @@ Status TlsSource::Use(const Files& files) {
   }
   next.tls = *std::move(tls);
   ASSIGN_OR_RETURN(auto info, http::ReadCertificate(files.cert));
-  // The kubelet renews between 70 and 90 percent of a certificate's life.
-  uint64_t random = RandomSeed();
-  renew_at_ = info.not_before + (info.not_after - info.not_before) * (0.7 + 0.2 * NextRandom(random));
+  renew_at_ = kube::RenewalTime(info);
   if (self_signed_) renew_at_ = absl::InfinitePast();
   files_ = files;
   state_ = std::move(next);
   if (on_change_) on_change_(state_);
   return absl::OkStatus();
-}
-
-std::optional<TlsSource::Files> TlsSource::Stored() const {
-  if (options_.store_file.empty()) return std::nullopt;
-  auto text = ReadFile(options_.store_file);
-  const std::string line = NamesLine(Names());
-  if (!text.ok() || text->rfind(line, 0) != 0) return std::nullopt;
-  const size_t key = text->find("-----BEGIN PRIVATE KEY");
-  if (key == std::string::npos) return std::nullopt;
-  Files out;
-  out.cert = text->substr(line.size(), key - line.size());
-  out.key = text->substr(key);
-  auto info = http::ReadCertificate(out.cert);
-  if (!info.ok() || clock_.WallNow() < info->not_before || clock_.WallNow() >= info->not_after) return std::nullopt;
-  if (!http::TlsContext::Server({.cert_pem = out.cert, .key_pem = out.key}).ok()) return std::nullopt;
-  return out;
 }
 
 Task<Status> TlsSource::Run(Executor executor) {
@@ -199,16 +161,13 @@ Task<> TlsSource::Renew(TlsSource* self) {
 }
 
 Task<Status> TlsSource::Request() {
-  CO_ASSIGN_OR_RETURN(std::string key, http::GenerateKeyPem());
-  kube::CertificateRequest request;
-  CO_ASSIGN_OR_RETURN(request.csr_pem, http::CreateCsr(key, Names()));
-  request.signer_name = "kubernetes.io/kubelet-serving";
-  request.usages = {"digital signature", "server auth"};
-  request.timeout = kRequestTimeout;
-  CO_ASSIGN_OR_RETURN(std::string cert, co_await kube::RequestCertificate(*client_, std::move(request)));
+  http::CertRequest names = Names();
+  std::string whom = Whom(names);
+  CO_ASSIGN_OR_RETURN(kube::KeyPair pair,
+                      co_await kube::RequestKeyPair(*client_, kube::Signer::kKubeletServing, std::move(names)));
   Files files = files_;
-  files.cert = std::move(cert);
-  files.key = std::move(key);
+  files.cert = pair.cert_pem;
+  files.key = pair.key_pem;
   const bool was_self_signed = std::exchange(self_signed_, false);
   if (Status status = Use(files); !status.ok()) {
     self_signed_ = was_self_signed;
@@ -218,9 +177,8 @@ Task<Status> TlsSource::Request() {
   Log(Severity::kInfo, "The kubelet API has a certificate",
       {{"expires", info.ok() ? absl::FormatTime(info->not_after, absl::UTCTimeZone()) : ""}});
   if (options_.store_file.empty()) co_return absl::OkStatus();
-  const std::string text = absl::StrCat(NamesLine(Names()), files.cert, files.key);
-  const std::string path = options_.store_file;
-  Status written = co_await Offload(pool_, [path, text] { return WriteFile(path, text); });
+  Status written = co_await Offload(pool_, [path = options_.store_file, whom = std::move(whom),
+                                            pair = std::move(pair)] { return kube::StoreKeyPair(path, whom, pair); });
   if (!written.ok()) Log(Severity::kWarning, "The certificate could not be kept", {{"err", written}});
   co_return absl::OkStatus();
 }

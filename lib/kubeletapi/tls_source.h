@@ -4,7 +4,6 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,8 +62,6 @@ class TlsSource {
   // One request, to its end.
   Task<Status> Request();
   [[nodiscard]] http::CertRequest Names() const;
-  // What an earlier run has kept, if it is still good for a while and for these names.
-  std::optional<Files> Stored() const;
 
   Clock& clock_;
   asio::thread_pool& pool_;

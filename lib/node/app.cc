@@ -14,6 +14,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "guestlink/links.h"
+#include "kube/client_certificate.h"
 #include "kube/events.h"
 #include "kube/kubeconfig.h"
 #include "kube/lease.h"
@@ -145,6 +146,7 @@ struct App::Impl {
   Event stop;
   Event stop_now;
 
+  std::unique_ptr<kube::ClientCertificate> client_certificate;  // null: not ours to renew
   std::unique_ptr<kube::Client> client;
   std::unique_ptr<kube::Client> election_client;
   std::shared_ptr<http::Client> vcenter_http;
@@ -180,12 +182,22 @@ struct App::Impl {
 };
 
 Status App::Impl::Make() {
+  // Makes the state directory, too.
+  ASSIGN_OR_RETURN(const std::string vch_key, LoadOrMakeVchKey(options.pod.state_dir));
+
   // ---- Kubernetes ----
   ASSIGN_OR_RETURN(kube::RestConfig rest,
                    kube::LoadKubeconfig({.path = options.kube.kubeconfig, .context = options.kube.context}));
   cluster = rest.server.HostPort();
   host_ip =
       options.kube.node_ip.empty() ? LocalAddressTowards(rest.server.host, rest.server.port) : options.kube.node_ip;
+  if (options.kube.rotate_certificates) {
+    ASSIGN_OR_RETURN(client_certificate, kube::ClientCertificate::Adopt(
+                                             clock, pool,
+                                             {.node_name = options.kube.node_name,
+                                              .store_file = options.pod.state_dir + "/kubelet-client-current.pem"},
+                                             &rest));
+  }
   ASSIGN_OR_RETURN(client, kube::Client::Create(
                                executor, clock, pool, rest,
                                {.qps = options.kube.qps, .burst = options.kube.burst, .http2 = options.kube.http2}));
@@ -260,8 +272,7 @@ Status App::Impl::Make() {
   ASSIGN_OR_RETURN(registries, ReadRegistries(options.images.registries));
 
   // ---- guests ----
-  ASSIGN_OR_RETURN(std::string key, LoadOrMakeVchKey(options.pod.state_dir));
-  ASSIGN_OR_RETURN(links, guestlink::Links::Create(executor, clock, registry, {.key_pem = key}));
+  ASSIGN_OR_RETURN(links, guestlink::Links::Create(executor, clock, registry, {.key_pem = vch_key}));
 
   vm_queue = std::make_unique<flow::WorkQueue>(clock, registry, QueueOptions("pod_vm", options.reconcilers));
   status_queue = std::make_unique<flow::WorkQueue>(clock, registry, QueueOptions("pod_status", options.reconcilers));
@@ -352,6 +363,8 @@ Task<Status> App::Impl::Run() {
   TaskGroup group(executor);
   if (status_server) group.Spawn("status server", status_server->Run());
   group.Spawn("watchdog", Watchdog(group));
+  // Also of a standby: it would take over with one that has expired.
+  if (client_certificate) group.Spawn("client certificate", client_certificate->Run(*client));
   if (options.election.enabled) {
     kube::LeaderElectionOptions election{
         .ns = options.election.lease_namespace,

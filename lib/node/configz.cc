@@ -51,6 +51,7 @@ std::string ConfigzJson(const Options& o) {
   out["port"] = o.api.port;
   SetText(&out, "tlsCertFile", o.api.cert_file);
   SetText(&out, "tlsPrivateKeyFile", o.api.key_file);
+  out["rotateCertificates"] = o.kube.rotate_certificates;
   out["serverTLSBootstrap"] = o.api.cert_file.empty() && o.api.rotate_certificates;
   out["authentication"] = json::Object{
       {"x509", std::move(x509)},

@@ -18,6 +18,7 @@ struct KubeOptions {
   double burst = 400;
   bool http2 = true;
   bool streaming_list = true;
+  bool rotate_certificates = true;                                        // renew the node's client certificate
   std::string node_labels;                                                // k=v,k=v
   std::string taints = "virtual-kubelet.io/provider=vsphere:NoSchedule";  // at creation; "" registers without
   std::string node_ip;

@@ -27,21 +27,18 @@ Task<StatusOr<std::vector<ObjectChange>>> Retrieve(Session& session, vim::Proper
   std::string token;
   const MoRef& collector = session.content().propertyCollector;
   auto call = vim::RetrievePropertiesEx(collector, {std::move(spec)}, {});
-  std::string_view method = call.method;
-  std::string body = std::move(call.body);
-  do {
-    auto reply = co_await session.Send(method, std::move(body), {.timeout = absl::ZeroDuration(), .read_only = true});
+  while (true) {
+    auto reply =
+        co_await session.Send(call.method, std::move(call.body), {.timeout = absl::ZeroDuration(), .read_only = true});
     if (!reply.ok()) co_return reply.status();
     token.clear();
     CO_ASSIGN_OR_RETURN(auto page, vsphere::ParseObjects(*reply, &token));
     std::move(page.begin(), page.end(), std::back_inserter(all));
-    if (!token.empty()) {
-      auto next = vim::ContinueRetrievePropertiesEx(collector, token);
-      method = next.method;
-      body = std::move(next.body);
-    }
-  } while (!token.empty());
-  co_return all;
+    if (token.empty()) co_return all;
+    auto next = vim::ContinueRetrievePropertiesEx(collector, token);
+    call.method = next.method;
+    call.body = std::move(next.body);
+  }
 }
 
 const vsphere::PropertyValue* Find(const ObjectChange& object, std::string_view name) {
@@ -278,6 +275,7 @@ Task<StatusOr<std::string>> MissingPrivileges(Session& session, Placement placem
       {vch::Scope::kCluster, placement.compute, "cluster or host"},
   };
   std::vector<MoRef> entities;
+  entities.reserve(objects.size());
   for (const On& on : objects) entities.push_back(on.object);
   auto told = co_await session.Invoke(vim::FetchUserPrivilegeOnEntities(*content.authorizationManager, entities, user));
   if (!told.ok()) co_return told.status();

@@ -24,6 +24,8 @@ class FixedCredentials : public CredentialSource {
     next->headers.Set("Authorization", absl::StrCat("Bearer t", invalidated));
     current = next;
   }
+  void Refresh() override { ++refreshed; }
+  int refreshed = 0;
   std::shared_ptr<const Credentials> current = std::make_shared<Credentials>();
   int invalidated = 0;
 };

@@ -81,6 +81,7 @@ Task<StatusOr<std::vector<Sample>>> PerfReader::Query(std::vector<MoRef> entitie
     metrics.push_back({.counterId = id->second, .instance = ""});
   }
   std::vector<vim::PerfQuerySpec> specs;
+  specs.reserve(entities.size());
   for (MoRef& entity : entities) {
     specs.push_back({.entity = std::move(entity),
                      .maxSample = samples,

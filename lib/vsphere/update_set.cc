@@ -98,8 +98,11 @@ std::string_view KeyOf(std::string_view name) {
 }
 
 void ApplyOption(const RecordKeys& keys, std::string_view key, std::string value, vim::VmRecord& record) {
-  if (key == keys.pod) record.pod_key = std::move(value);
-  if (key == keys.guest) record.guest_key = std::move(value);
+  if (key == keys.pod) {
+    record.pod_key = std::move(value);
+  } else if (key == keys.guest) {
+    record.guest_key = std::move(value);
+  }
 }
 
 void ApplyExtraConfig(const RecordKeys& keys, const PropertyValue& property, vim::VmRecord& record) {

@@ -291,6 +291,28 @@ def second_node_on_http1_and_paged_lists(lab):
     lab.kubectl("delete", "node", "vch2")
 
 
+def client_certificate_is_renewed(lab):
+    begin = time.monotonic()
+    # Made out an hour back, as all of the lab's: due at once.
+    lab.lab("node", "vch3", "--credential-lifetime", "20s", "--", "--register-with-taints=")
+    kept = pathlib.Path(lab.dir, "kubelet-vch3/kubelet-client-current.pem")
+    still_good = lambda: subprocess.run(["openssl", "x509", "-in", str(kept), "-noout", "-checkend", "3600"],  # noqa: E731
+                                        capture_output=True).returncode == 0
+    wait_for("a new certificate", still_good, 30)
+    expect(kept.stat().st_mode & 0o777 == 0o600, oct(kept.stat().st_mode))
+    time.sleep(max(0, 21 - (time.monotonic() - begin)))  # the kubeconfig's is worth nothing any more
+    lease = lambda: lab.get("lease", "vch3", "-n", "kube-node-lease")["spec"]["renewTime"]  # noqa: E731
+    last = lease()
+    wait_for("the lease is renewed", lambda: lease() != last, 30)
+    for what in ("stop", "start"):
+        lab.lab(what, "kubelet-vch3")
+    last = lease()
+    wait_for("the lease is renewed after a restart", lambda: lease() != last, 30)
+    expect("Unauthorized" not in lab.log("kubelet-vch3"), "the API server refused it")
+    lab.lab("stop", "kubelet-vch3")
+    lab.kubectl("delete", "node", "vch3")
+
+
 def standby_takes_over(lab):
     argv = pathlib.Path(f"/proc/{lab.env['KUBELET_PID']}/cmdline")
     if not argv.exists():  # restarted by a scenario before
@@ -351,5 +373,6 @@ def metrics_are_served(lab):
 ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_codes_and_restarts, without_guests_nothing_becomes_ready,
        forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, node_is_recreated_with_what_people_set,
        vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, watch_is_cut_and_answered_410, vcenter_outage, expired_sessions_and_transient_faults,
-       drains_at_sigterm, events_and_describe, second_node_on_http1_and_paged_lists, standby_takes_over, vsphere_layer_against_the_simulator,
+       drains_at_sigterm, events_and_describe, second_node_on_http1_and_paged_lists,
+       client_certificate_is_renewed, standby_takes_over, vsphere_layer_against_the_simulator,
        image_layer_against_the_simulator, two_hundred_up_and_down, two_hundred_with_ten_kills, metrics_are_served]

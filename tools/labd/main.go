@@ -49,7 +49,7 @@ func commands() []command {
 		{name: "kill", usage: "DIR PART", help: "Kills one part (SIGKILL). vcenter: its inventory is gone.", run: onPart((*lab.Lab).Kill)},
 		{name: "pause", usage: "DIR PART", help: "Freezes one part (SIGSTOP): its connections stay open and silent.", run: onPart((*lab.Lab).Pause)},
 		{name: "resume", usage: "DIR PART", help: "Undoes pause.", run: onPart((*lab.Lab).Resume)},
-		{name: "node", usage: "DIR NAME [-- vch-kubelet flags]", help: "Makes credentials of a node and prints the kubeconfig's path; with \"--\" it also runs a vch-kubelet with them.", run: node},
+		{name: "node", usage: "DIR NAME [--credential-lifetime D] [-- vch-kubelet flags]", help: "Makes credentials of a node and prints the kubeconfig's path; with \"--\" it also runs a vch-kubelet with them.", run: node},
 		{name: "fault", usage: faultUsage, help: faultHelp, run: fault},
 		{name: "stats", usage: "DIR [reset]", help: "Prints counters as JSON: calls and tasks of vCenter, CPU and memory of each part. reset sets vCenter's to zero.", run: withLab(1, stats)},
 		{name: "vms", usage: "DIR", help: "Prints the VMs in vCenter as JSON.", run: withLab(0, vms)},

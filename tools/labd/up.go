@@ -140,6 +140,13 @@ func node(args []string) error {
 	if err != nil {
 		return err
 	}
+	var lifetime time.Duration
+	if len(args) > 3 && args[2] == "--credential-lifetime" {
+		if lifetime, err = time.ParseDuration(args[3]); err != nil || lifetime <= 0 {
+			return badUsage("--credential-lifetime %s: expected a duration such as 90s", args[3])
+		}
+		args = append(args[:2:2], args[4:]...)
+	}
 	run := len(args) > 2
 	if run && args[2] != "--" {
 		return badUsage("%q: what is for vch-kubelet follows \"--\"", args[2])
@@ -148,7 +155,7 @@ func node(args []string) error {
 	if run {
 		flags = args[3:]
 	}
-	if err := l.AddNode(args[1], run, flags); err != nil {
+	if err := l.AddNode(args[1], run, flags, lifetime); err != nil {
 		return err
 	}
 	fmt.Println(l.NodeKubeconfig(args[1]))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"vch-kubelet/tools/labd/internal/pki"
 )
@@ -106,14 +107,14 @@ clientConnection: {kubeconfig: %q, qps: 500, burst: 1000}
 	return writeFile(l.path("vcenter-password"), []byte(randomHex(12)+"\n"), 0o600)
 }
 
-// nodeCredentials makes the kubeconfig of system:node:NAME.
-func (l *Lab) nodeCredentials(name string) error {
+// nodeCredentials makes the kubeconfig of system:node:NAME; lifetime 0: a year.
+func (l *Lab) nodeCredentials(name string, lifetime time.Duration) error {
 	ca, err := pki.LoadCA(l.path("pki"))
 	if err != nil {
 		return err
 	}
 	cert := "node-" + name
-	if _, _, err := ca.Issue(cert, pki.Subject{User: "system:node:" + name, Groups: []string{"system:nodes"}}); err != nil {
+	if _, _, err := ca.Issue(cert, pki.Subject{User: "system:node:" + name, Groups: []string{"system:nodes"}, Lifetime: lifetime}); err != nil {
 		return err
 	}
 	return l.writeKubeconfig(l.NodeKubeconfig(name), cert)

@@ -142,8 +142,8 @@ func (l *Lab) kubeletTrusted(ctx context.Context, port int) error {
 	return res.Body.Close()
 }
 
-// AddNode makes credentials for a node and, if run, starts a vch-kubelet with them.
-func (l *Lab) AddNode(name string, run bool, flags []string) error {
+// AddNode makes credentials for a node, which last for a lifetime (0: a year), and, if run, starts a vch-kubelet with them.
+func (l *Lab) AddNode(name string, run bool, flags []string, lifetime time.Duration) error {
 	unlock, err := l.lock()
 	if err != nil {
 		return err
@@ -152,10 +152,10 @@ func (l *Lab) AddNode(name string, run bool, flags []string) error {
 	if err := checkNodeName(name); err != nil {
 		return err
 	}
-	return l.addNode(name, run, flags)
+	return l.addNode(name, run, flags, lifetime)
 }
 
-func (l *Lab) addNode(name string, run bool, flags []string) error {
+func (l *Lab) addNode(name string, run bool, flags []string, lifetime time.Duration) error {
 	index := -1
 	for i, n := range l.Nodes {
 		if n.Name == name {
@@ -172,7 +172,7 @@ func (l *Lab) addNode(name string, run bool, flags []string) error {
 			part = "kubelet-" + name
 		}
 		l.Nodes = append(l.Nodes, Node{Name: name, Part: part, VCH: randomUUID(), Index: index})
-		if err := l.nodeCredentials(name); err != nil {
+		if err := l.nodeCredentials(name, lifetime); err != nil {
 			return err
 		}
 	}

@@ -53,7 +53,7 @@ func Up(dir, kubeBin string, o Options, node string, nodeFlags []string, progres
 	}
 	if node != "" {
 		begin := time.Now()
-		if err := l.addNode(node, true, nodeFlags); err != nil {
+		if err := l.addNode(node, true, nodeFlags, 0); err != nil {
 			return nil, fmt.Errorf("%w\nThe lab is left as it is for a look; remove it with: tools/lab down %s", err, dir)
 		}
 		progress(fmt.Sprintf("%-20s ready after %s", "kubelet", seconds(time.Since(begin))))

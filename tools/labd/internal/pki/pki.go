@@ -31,9 +31,10 @@ type CA struct {
 
 // Subject says whom a certificate is for. Hosts are DNS names or IP addresses; with none it is a client's certificate.
 type Subject struct {
-	User   string
-	Groups []string
-	Hosts  []string
+	User     string
+	Groups   []string
+	Hosts    []string
+	Lifetime time.Duration // from now; 0: a year
 }
 
 // NewCA makes an authority and writes its files into dir.
@@ -96,11 +97,14 @@ func (ca *CA) Issue(name string, s Subject) (certFile, keyFile string, err error
 	if err != nil {
 		return "", "", err
 	}
+	if s.Lifetime == 0 {
+		s.Lifetime = lifetime
+	}
 	template := &x509.Certificate{
 		SerialNumber: serial(),
 		Subject:      pkix.Name{CommonName: s.User, Organization: s.Groups},
 		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(lifetime),
+		NotAfter:     time.Now().Add(s.Lifetime),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}

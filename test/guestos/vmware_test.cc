@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "async/timeout.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "guestos/hypervisor_vmware.h"

@@ -11,6 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import guest_streams  # noqa: E402
 import guests  # noqa: E402
 import harness  # noqa: E402
 import scenarios  # noqa: E402
@@ -47,7 +48,7 @@ def main():
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     if args.guests == "qemu":
-        stages = [(guests.TOGETHER, guests.AT_ONCE)] + [([scenario], 1) for scenario in guests.ALONE]
+        stages = [([guest_streams.kubectl_on_a_virtual_machine, *guests.TOGETHER], guests.AT_ONCE)] + [([scenario], 1) for scenario in guests.ALONE]
         up, flags = ["--iso", args.iso] if args.iso else [], guests.FLAGS
         harness.POLL = 2  # each look costs the guests CPU
     else:

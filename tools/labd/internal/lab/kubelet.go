@@ -113,7 +113,7 @@ func (l *Lab) nodeReady(ctx context.Context, name string) error {
 	for _, c := range node.Status.Conditions {
 		if c.Type == "Ready" {
 			if c.Status == "True" {
-				return l.kubeletTrusted(ctx, node.Status.DaemonEndpoints.KubeletEndpoint.Port)
+				return l.kubeletTrusted(ctx, name, node.Status.DaemonEndpoints.KubeletEndpoint.Port)
 			}
 			return fmt.Errorf("node %s is not Ready: %s", name, c.Message)
 		}
@@ -121,17 +121,21 @@ func (l *Lab) nodeReady(ctx context.Context, name string) error {
 	return errors.New("node " + name + " has no Ready condition")
 }
 
-// kubeletTrusted succeeds when the kubelet API at the port has a certificate of the lab's CA, or when there is none (port 0).
-func (l *Lab) kubeletTrusted(ctx context.Context, port int) error {
+// kubeletTrusted succeeds when the kubelet API at the port has a certificate that the API server trusts, or when there is none (port 0).
+func (l *Lab) kubeletTrusted(ctx context.Context, name string, port int) error {
 	if port == 0 {
 		return nil
+	}
+	// The API server's proxy refuses nodes with loopback addresses; others can be reached from the lab's network only.
+	url := "https://" + net.JoinHostPort(l.kubeletIP(), strconv.Itoa(port)) + "/healthz"
+	if l.virtualMachines() {
+		url = "https://" + l.address(portAPIServer) + "/api/v1/nodes/" + name + "/proxy/healthz"
 	}
 	client, err := l.client()
 	if err != nil {
 		return err
 	}
-	address := "https://" + net.JoinHostPort(l.kubeletIP(), strconv.Itoa(port)) + "/healthz"
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
@@ -139,7 +143,10 @@ func (l *Lab) kubeletTrusted(ctx context.Context, port int) error {
 	if err != nil {
 		return fmt.Errorf("kubelet API: %w", err)
 	}
-	return res.Body.Close()
+	if res.StatusCode >= http.StatusInternalServerError {
+		err = fmt.Errorf("kubelet API: %s", res.Status)
+	}
+	return errors.Join(err, res.Body.Close())
 }
 
 // AddNode makes credentials for a node, which last for a lifetime (0: a year), and, if run, starts a vch-kubelet with them.

@@ -1,6 +1,6 @@
 """kubectl's streams on a pod that is a virtual machine: logs, exec, attach, cp, port-forward, debug, and the figures of its guest.
 
-$VCH_BIG=1: the sizes that take an emulated guest many minutes (200 MB through exec, a file of 1 GB, 10,000 files).
+$VCH_BIG=1: the sizes that take an emulated guest many minutes (200 MB through exec, a file of 700 MB, 10,000 files).
 """
 import concurrent.futures
 import hashlib
@@ -15,7 +15,7 @@ from guests import BOOT, box, expect, is_ready, pod_of, remove, until
 from harness import Failure, condition, run, wait_for
 
 BIG = os.environ.get("VCH_BIG") == "1"
-THROUGH_EXEC, ONE_FILE, FILES = (200, 1024, 10_000) if BIG else (10, 16, 500)  # MiB, MiB
+THROUGH_EXEC, ONE_FILE, FILES = (200, 700, 10_000) if BIG else (10, 16, 500)  # MiB, MiB: a pod's disk has 1 GiB
 LINES = 200  # few enough for the small log files of this lab
 POD = "streams"
 

@@ -1,5 +1,6 @@
 """Scenarios against one lab: run, judged, and told as JUnit XML."""
 import argparse
+import contextlib
 import pathlib
 import shutil
 import subprocess
@@ -85,6 +86,20 @@ def attempt(scenario, lab):
     return scenario.__name__, error, time.monotonic() - begin
 
 
+@contextlib.contextmanager
+def host_guests(build):
+    """A directory of programs for a lab, where test/kubeletapi/host_guests is in the place of guest-sim."""
+    build = pathlib.Path(build).resolve()
+    binaries = pathlib.Path(tempfile.mkdtemp(prefix="vch-host-guests-"))
+    try:
+        for name, source in (("vch-kubelet", "cmd/vch-kubelet/vch-kubelet"), ("guest-sim", "test/kubeletapi/host_guests")):
+            (binaries / "cmd" / name).mkdir(parents=True)
+            (binaries / "cmd" / name / name).symlink_to(build / source)
+        yield binaries
+    finally:
+        shutil.rmtree(binaries)
+
+
 def main_with_host_guests(title, scenarios):
     """A lab whose simulated guests run commands on this machine (test/kubeletapi/host_guests), with a pod "web" of two containers,
     "c" and "lines-20000". Returns the exit code."""
@@ -93,13 +108,8 @@ def main_with_host_guests(title, scenarios):
     parser.add_argument("--junit")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
-    build = pathlib.Path(args.build).resolve()
     wanted = [s for s in scenarios if not args.names or s.__name__ in args.names]
-    binaries = pathlib.Path(tempfile.mkdtemp(prefix="vch-host-guests-"))
-    try:
-        for name, source in (("vch-kubelet", "cmd/vch-kubelet/vch-kubelet"), ("guest-sim", "test/kubeletapi/host_guests")):
-            (binaries / "cmd" / name).mkdir(parents=True)
-            (binaries / "cmd" / name / name).symlink_to(build / source)
+    with host_guests(args.build) as binaries:
         print("[lab] bringing it up", flush=True)
         results = Results(title, Lab(binaries), len(wanted))
         try:
@@ -108,8 +118,6 @@ def main_with_host_guests(title, scenarios):
                 results.add(*attempt(scenario, results.lab))
         finally:
             results.down()
-    finally:
-        shutil.rmtree(binaries)
     return results.finish(args.junit)
 
 

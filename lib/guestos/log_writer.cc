@@ -90,12 +90,30 @@ Status LogWriter::OpenPiece(int64_t piece) {
 }
 
 Status LogWriter::Append(std::string_view entries) {
+  while (!entries.empty()) {
+    NextPieceIfFull();
+    // As many as fit, the one that fills the piece included.
+    size_t end = entries.size();
+    if (const int64_t room = limits_.max_bytes - size_; room < static_cast<int64_t>(end)) {
+      const size_t line = entries.find('\n', static_cast<size_t>(std::max<int64_t>(room - 1, 0)));
+      if (line != std::string_view::npos) end = line + 1;
+    }
+    RETURN_IF_ERROR(Write(entries.substr(0, end)));
+    entries.remove_prefix(end);
+  }
+  return absl::OkStatus();
+}
+
+void LogWriter::NextPieceIfFull() {
   if (size_ >= limits_.max_bytes && OpenPiece(piece_ + 1).ok()) {
     std::vector<int64_t> pieces = ListPieces(log_);
     for (size_t i = 0; i + static_cast<size_t>(limits_.max_files) < pieces.size(); ++i) {
       ::unlink(PiecePath(log_, pieces[i]).c_str());
     }
   }
+}
+
+Status LogWriter::Write(std::string_view entries) {
   const int64_t before = size_;
   while (!entries.empty()) {
     const ssize_t n = ::write(file_.get(), entries.data(), entries.size());

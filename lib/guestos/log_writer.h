@@ -25,7 +25,7 @@ std::vector<int> ListAttempts(const std::string& directory);
 void RemoveAttemptsBefore(const std::string& directory, int attempt);
 
 struct LogLimits {
-  int64_t max_bytes = int64_t{10} << 20;  // of a piece; it may be exceeded by one Append
+  int64_t max_bytes = int64_t{10} << 20;  // of a piece; it may be exceeded by one entry
   int max_files = 5;                      // pieces, the newest included
 };
 
@@ -40,6 +40,8 @@ class LogWriter {
  private:
   LogWriter(std::string log, LogLimits limits) : log_(std::move(log)), limits_(limits) {}
   Status OpenPiece(int64_t piece);
+  void NextPieceIfFull();
+  Status Write(std::string_view entries);  // all or nothing, into the current piece
   std::string log_;
   LogLimits limits_;
   Fd file_;

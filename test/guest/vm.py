@@ -140,8 +140,10 @@ class Vm:
         raise Failure(f"{what}: not within {seconds} s\n{self.console()[-3000:]}")
 
     def wait_console(self, text, seconds=300):
-        self.wait(f"console says {text!r}", lambda: text in self.console(), seconds)
-        return next(line for line in self.console().splitlines() if text in line)
+        def line():  # whole: the guest may still be writing it
+            return next((line for line in self.console().splitlines(keepends=True) if text in line and line.endswith("\n")), None)
+        self.wait(f"console says {text!r}", line, seconds)
+        return line().rstrip("\r\n")
 
     def wait_off(self, seconds=120):
         try:

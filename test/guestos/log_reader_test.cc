@@ -1,7 +1,9 @@
 #include "guestos/log_reader.h"
 
+#include <fstream>
 #include <future>
 #include <memory>
+#include <sstream>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -86,6 +88,25 @@ TEST_F(LogTest, RotatesAndForgets) {
   auto again = LogWriter::Open(log_, {.max_bytes = 100, .max_files = 3});
   Append(again->get(), Entry(20));
   EXPECT_TRUE(absl::EndsWith(Read({}), "line 19\nline 20\n"));
+}
+
+TEST_F(LogTest, OneLargeAppendIsManyPieces) {
+  auto writer = LogWriter::Open(log_, {.max_bytes = 100, .max_files = 3});
+  ASSERT_TRUE(writer.ok());
+  std::string entries;
+  for (int i = 0; i < 1000; ++i) absl::StrAppend(&entries, "entry ", 1000 + i, "\n");  // 11 bytes each
+  ASSERT_TRUE((*writer)->Append(entries).ok());
+  std::string left;
+  const std::vector<int64_t> pieces = ListPieces(log_);
+  EXPECT_EQ(pieces.size(), 3u);
+  for (int64_t piece : pieces) {
+    std::stringstream text;
+    text << std::ifstream(PiecePath(log_, piece)).rdbuf();
+    EXPECT_LT(text.str().size(), 100u + 11u);
+    EXPECT_TRUE(text.str().starts_with("entry ") && text.str().ends_with("\n"));
+    left += text.str();
+  }
+  EXPECT_TRUE(entries.ends_with(left)) << "the newest, and nothing between them is lost";
 }
 
 TEST_F(LogTest, TailAcrossPieces) {

@@ -188,4 +188,5 @@ def main():
         lab.down()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -175,7 +175,7 @@ def runs_limits_and_tells(bench):
                   cpuLimitMilli=500, cpuRequestMilli=250, memoryLimitBytes=32 << 20, memoryRequestBytes=16 << 20),
             shell("hungry", "dd if=/dev/zero of=/dev/null bs=100M count=1", memoryLimitBytes=16 << 20),
             shell("private", "touch /x 2>/dev/null; ls /dev/sda /dev/mem; mount -t tmpfs none /tmp && echo mounted", security={"privileged": True}),
-            shell("confined", "mount -t tmpfs none /tmp; grep Seccomp: /proc/self/status; ls /dev/sda; id; touch /root/x || echo ro; cat /conf/key; "
+            shell("confined", "exec 2>&1; mount -t tmpfs none /tmp; grep Seccomp: /proc/self/status; ls /dev/sda; id; touch /root/x || echo ro; cat /conf/key; "
                               "stat -L -c '%a %g' /conf/key /cache /ram; sleep 1000",
                   security={"seccomp": "RuntimeDefault", "user": 33, "readOnlyRoot": True, "noNewPrivileges": True},
                   mounts=[{"volume": "cache", "path": "/cache"}, {"volume": "ram", "path": "/ram"}, {"volume": "conf", "path": "/conf"}]))

@@ -173,6 +173,8 @@ void AddFlags(Flags& f, node::Options& o) {
   f.Add("--max-pods", o.pod.max_pods, "most pods on this node");
   f.Add("--default-cpu", o.pod.default_cpu, "CPU of a pod VM whose pod asks for none");
   f.Add("--default-memory", o.pod.default_memory, "memory of a pod VM whose pod asks for none");
+  f.Add("--default-ephemeral-storage", o.pod.default_ephemeral_storage,
+        "room on the scratch disk of a pod VM whose pod asks for none");
   f.Add("--guest-memory-overhead", o.pod.memory_overhead, "memory of a guest's kernel and tether, on top");
   f.Add("--guest-cpu-overhead", o.pod.cpu_overhead, "CPU of a guest's kernel and tether, on top");
   f.Add("--tether-port", o.pod.tether_port, "port of the tether on the pod's address; pods may not use it");

@@ -732,6 +732,7 @@ podvm::VmSettings App::Impl::Settings() {
   s.cpu_mhz_per_core = std::max<int64_t>(1, vsphere->inventory.capacity().MhzPerCore());
   s.default_memory_bytes = Bytes(options.pod.default_memory);
   s.default_cpu_milli = Milli(options.pod.default_cpu);
+  s.default_ephemeral_bytes = Bytes(options.pod.default_ephemeral_storage);
   s.guest_overhead_bytes = Bytes(options.pod.memory_overhead);
   return s;
 }

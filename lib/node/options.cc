@@ -102,6 +102,7 @@ void CheckPods(const PodOptions& p, Checker& c) {
   c.Check(p.max_pods >= 1, "--max-pods", "expected at least 1");
   for (auto [flag, text] : {std::pair{"--default-cpu", &p.default_cpu},
                             {"--default-memory", &p.default_memory},
+                            {"--default-ephemeral-storage", &p.default_ephemeral_storage},
                             {"--guest-memory-overhead", &p.memory_overhead},
                             {"--guest-cpu-overhead", &p.cpu_overhead}}) {
     c.Check(kubeapi::Quantity::Parse(*text).status(), flag);

@@ -66,7 +66,7 @@ struct PodOptions {
   int log_max_files = 5;
   std::string unsafe_sysctls;  // that pods may set beside the safe ones; names or prefixes with *, comma-separated
   int max_pods = 4000;
-  std::string default_cpu = "1", default_memory = "512Mi";
+  std::string default_cpu = "1", default_memory = "512Mi", default_ephemeral_storage = "1Gi";
   std::string memory_overhead = "64Mi", cpu_overhead = "0";
   int tether_port = 10350;
   std::string state_dir;

@@ -334,6 +334,7 @@ Task<Status> VmReconciler::Create(Look& look) {
   PodMemory& memory = *look.memory;
   if (look.ip.empty()) co_return absl::FailedPreconditionError("no address for the pod");
   podvm::VmSettings settings = deps_.settings();
+  const bool scratch = podvm::SizeOf(*look.pod(), settings).scratch_bytes > 0;
   const PodImages::Disks images = look.disks.value_or(PodImages::Disks{});
   const auto& range = deps_.ipam.range();
   guestapi::BootConfig boot{.pod_uid = look.uid,
@@ -343,13 +344,13 @@ Task<Status> VmReconciler::Create(Look& look) {
                                        : range                   ? FormatIp(range->gateway)
                                                                  : "",
                             .dns = options_.dns,
-                            .scratch_unit = settings.scratch_bytes > 0 ? guestapi::UnitOfDisk(images.disks.size()) : -1,
+                            .scratch_unit = scratch ? guestapi::UnitOfDisk(images.disks.size()) : -1,
                             .port = options_.tether_port,
                             .kubelet_key_hash = deps_.facts.links.key_hash(),
                             .kubelet_ca = deps_.facts.links.ca_pem()};
   // The scratch disk follows those of the images.
   std::vector<vch::PodImage> held = images.images;
-  if (!held.empty() && settings.scratch_bytes > 0) held.emplace_back();
+  if (!held.empty() && scratch) held.emplace_back();
   vch::PodKey key{.vch_id = options_.vch_id,
                   .pod_uid = look.uid,
                   .pod_namespace = std::string(look.pod()->ns()),

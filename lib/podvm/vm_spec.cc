@@ -26,6 +26,32 @@ int64_t ToMhz(kubeapi::Quantity cpu, int64_t mhz_per_core) {
   return (milli * mhz_per_core + 999) / 1000;
 }
 
+// ext4 takes 1.6 % for inodes, and up to 16 GiB at most 64 MiB for its journal, above it less than 1 % more.
+constexpr int64_t kFileSystemBytes = 64 * kMiB, kFileSystemFraction = 32;
+constexpr int64_t kMinScratchBytes = 256 * kMiB;         // the tether's journal and logs have room, too
+constexpr int64_t kMaxScratchBytes = int64_t{62} << 40;  // vSphere's largest disk
+
+int64_t ScratchBytes(const kubeapi::PodView& pod, const VmSettings& settings) {
+  using kubeapi::Quantity;
+  const Quantity room = Quantity::FromValue(settings.default_ephemeral_bytes);
+  bool unstated = false;
+  Quantity stated = kubeapi::PodCeiling(pod, "ephemeral-storage", &unstated);
+  if (unstated) stated += room;
+  Quantity volumes;
+  for (const json::Value& volume : json::Items(pod.spec(), "volumes")) {
+    const json::Value* empty_dir = json::Get(volume, "emptyDir");
+    const json::Value* limit = empty_dir != nullptr ? json::Get(*empty_dir, "sizeLimit") : nullptr;
+    if (limit == nullptr || json::String(*empty_dir, "medium") == "Memory") continue;
+    if (auto size = Quantity::Parse(*limit); size.ok()) volumes += *size;
+  }
+  // Logs and writable layers come on top of what is promised to volumes.
+  if (!volumes.IsZero()) stated = std::max(stated, volumes + room);
+  const int64_t bytes = std::clamp<int64_t>(stated.Value(), 0, kMaxScratchBytes);
+  if (bytes == 0) return 0;
+  const int64_t disk = bytes + bytes / kFileSystemFraction + kFileSystemBytes;
+  return std::clamp((disk + kMiB - 1) / kMiB * kMiB, kMinScratchBytes, kMaxScratchBytes);
+}
+
 vimtypes::NetworkBacking Backing(const NetworkBacking& network) {
   struct Visitor {
     vimtypes::NetworkBacking operator()(const StandardNetwork& n) const {
@@ -65,6 +91,7 @@ VmSize SizeOf(const kubeapi::PodView& pod, const VmSettings& settings) {
     size.cpu_limit_mhz = std::max<int64_t>(ToMhz(kubeapi::PodLimits(pod, "cpu"), settings.cpu_mhz_per_core), 1);
     size.cpu_limit_mhz = std::max(size.cpu_limit_mhz, size.cpu_reservation_mhz);
   }
+  size.scratch_bytes = ScratchBytes(pod, settings);
   return size;
 }
 
@@ -88,7 +115,7 @@ vimtypes::VirtualMachineConfigSpec BuildCreateSpec(const kubeapi::PodView& pod, 
   for (const ImageDisk& image : images) {
     spec.disks.push_back({.parent = image.parent_path, .parent_bytes = image.capacity_bytes});
   }
-  if (settings.scratch_bytes > 0) spec.disks.push_back({.new_bytes = settings.scratch_bytes});
+  if (size.scratch_bytes > 0) spec.disks.push_back({.new_bytes = size.scratch_bytes});
 
   // What must be comes last, and nothing else may have its keys. Keys that the guest writes exist from the start: what
   // it would add while it runs is gone at power-off.

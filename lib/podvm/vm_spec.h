@@ -41,17 +41,20 @@ struct VmSettings {
   int64_t default_cpu_milli = 1000;
   int64_t guest_overhead_bytes = int64_t{64} << 20;
   int32_t max_cpus = 128;
-  int64_t scratch_bytes = int64_t{1} << 30;                       // 0: no scratch disk
+  int64_t default_ephemeral_bytes = int64_t{1} << 30;             // 0: no scratch disk for a pod that states none
   std::vector<std::pair<std::string, std::string>> extra_config;  // added to, and overridden by, what must be
 };
 
-// CPU and memory as the VM gets them.
+// CPU, memory and scratch disk as the VM gets them.
 struct VmSize {
   int32_t cpus = 1;
   int64_t memory_mb = 0;              // multiple of 4, at least 128
   int64_t memory_reservation_mb = 0;  // requests, plus the guest's overhead if there are any; at most memory_mb
   int64_t cpu_reservation_mhz = 0;    // requests
   int64_t cpu_limit_mhz = -1;         // limits; -1 unlimited
+  // For writable layers, logs and emptyDirs on disk: limits (else requests) of ephemeral-storage, or the sizeLimits of
+  // the emptyDirs if they are more, and what the file system takes itself. 0: none.
+  int64_t scratch_bytes = 0;
 };
 VmSize SizeOf(const kubeapi::PodView& pod, const VmSettings& settings);
 

@@ -1,6 +1,6 @@
 """kubectl's streams on a pod that is a virtual machine: logs, exec, attach, cp, port-forward, debug, and the figures of its guest.
 
-$VCH_BIG=1: the sizes that take an emulated guest many minutes (200 MB through exec, a file of 700 MB, 10,000 files).
+$VCH_BIG=1: the sizes that take an emulated guest many minutes (200 MB through exec, a file of 1 GB, 10,000 files).
 """
 import concurrent.futures
 import hashlib
@@ -15,9 +15,10 @@ from guests import BOOT, box, expect, is_ready, pod_of, remove, until
 from harness import Failure, condition, run, wait_for
 
 BIG = os.environ.get("VCH_BIG") == "1"
-THROUGH_EXEC, ONE_FILE, FILES = (200, 700, 10_000) if BIG else (10, 16, 500)  # MiB, MiB: a pod's disk has 1 GiB
+THROUGH_EXEC, ONE_FILE, FILES = (200, 1000, 10_000) if BIG else (10, 16, 500)  # MiB, MiB, one
 LINES = 200  # few enough for the small log files of this lab
 POD = "streams"
+DATA_GIB = 3
 
 
 def kubectl(lab, *args, stdin=None, timeout=1800, env=None):
@@ -32,9 +33,9 @@ def kubectl_on_a_virtual_machine(lab):
     script = f"i=0; while [ $i -lt {LINES} ]; do echo line $i; i=$((i+1)); done; mkdir /www; echo hello from the pod >/www/index.html; httpd -f -p 80 -h /www"
     talk = box("talk", "while read line; do echo heard $line; done", stdin=True)
     lab.apply(pod_of(POD, box("main", script, "96Mi", volumeMounts=[{"name": "data", "mountPath": "/data"}]), talk,
-                     volumes=[{"name": "data", "emptyDir": {}}]))
+                     volumes=[{"name": "data", "emptyDir": {"sizeLimit": f"{DATA_GIB}Gi"}}]))
     until(lab, POD, "is Ready", is_ready, BOOT)
-    for check in (logs, exit_codes, terminal, bytes_both_ways, attach, trees_and_files, parallel_connections, debug, figures):
+    for check in (room, logs, exit_codes, terminal, bytes_both_ways, attach, trees_and_files, parallel_connections, debug, figures):
         begin = time.monotonic()
         try:
             check(lab)
@@ -57,6 +58,11 @@ def logs(lab):
     expect(lab.logs(POD, "main", since="1s") == "", "nothing in the last second")
     refused = kubectl(lab, "logs", POD, "-c", "main", "--previous").stderr
     expect(b'previous terminated container "main" in pod "streams" not found' in refused, str(refused))
+
+
+def room(lab):
+    size = int(execute(lab, "df", "-k", "/data").stdout.split(b"\n")[1].split()[1])
+    expect((DATA_GIB << 20) < size < (DATA_GIB + 2 << 20), f"the volume's file system has {size} KiB")
 
 
 def exit_codes(lab):

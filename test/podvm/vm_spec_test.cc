@@ -64,11 +64,43 @@ TEST(VmSpec, DefaultsAreForWhatIsNotStated) {
   EXPECT_EQ(huge.size.memory_mb % 4, 0);
 }
 
+int64_t ScratchMiB(std::string_view spec, int64_t default_mib = 1024) {
+  return Built(spec, {.default_ephemeral_bytes = default_mib << 20}).size.scratch_bytes >> 20;
+}
+
+TEST(VmSpec, TheScratchDiskHasRoomForWhatIsAskedAndForItsFileSystem) {
+  // 1 GiB, a 32nd of it, and 64 MiB.
+  EXPECT_EQ(ScratchMiB(R"({"containers":[{"name":"a"}]})"), 1024 + 32 + 64);
+  EXPECT_EQ(ScratchMiB(R"({"containers":[{"name":"a"}]})", 0), 0);
+  const std::string limited =
+      R"({"containers":[{"name":"a","resources":{"requests":{"ephemeral-storage":"1Gi"},"limits":{"ephemeral-storage":"4Gi"}}},)"
+      R"({"name":"b","resources":{"requests":{"ephemeral-storage":"4Gi"}}}])";
+  EXPECT_EQ(ScratchMiB(limited + "}"), 8192 + 256 + 64);
+  // Volumes live in what the containers may use, unless they were promised more; those in memory do not count.
+  auto with_volume = [&](std::string_view volume) { return absl::StrCat(limited, R"(,"volumes":[)", volume, "]}"); };
+  EXPECT_EQ(ScratchMiB(with_volume(R"({"name":"v","emptyDir":{"sizeLimit":"2Gi"}})")), 8192 + 256 + 64);
+  EXPECT_EQ(ScratchMiB(with_volume(R"({"name":"v","emptyDir":{"sizeLimit":"15Gi"}})")), 16384 + 512 + 64);
+  EXPECT_EQ(ScratchMiB(with_volume(R"({"name":"v","emptyDir":{"sizeLimit":"15Gi","medium":"Memory"}})")),
+            8192 + 256 + 64);
+  // However little is asked for, and however much.
+  EXPECT_EQ(ScratchMiB(R"({"containers":[{"name":"a","resources":{"limits":{"ephemeral-storage":"1Mi"}}}]})"), 256);
+  EXPECT_EQ(ScratchMiB(R"({"containers":[{"name":"a","resources":{"limits":{"ephemeral-storage":"100Ei"}}}]})"),
+            int64_t{62} << 20);
+  // It is the disk after those of the images.
+  Built b(limited + "}", {}, {{.parent_path = "[ds1] i.vmdk", .capacity_bytes = 1 << 20}});
+  std::vector<int64_t> kib;
+  for (const auto& change : b.config.deviceChange) {
+    if (const auto* disk = dynamic_cast<const vimtypes::VirtualDisk*>(change.device.get()); disk != nullptr)
+      kib.push_back(disk->capacityInKB);
+  }
+  EXPECT_EQ(kib, (std::vector<int64_t>{1024, b.size.scratch_bytes >> 10}));
+}
+
 TEST(VmSpec, WhatIsAlwaysThere) {
   Built b("{}",
           {.hardware_version = "vmx-19",
            .iso_path = "[ds1] boot.iso",
-           .scratch_bytes = 1 << 20,
+           .default_ephemeral_bytes = 1 << 20,
            .extra_config = {{"vch.pod", "forged"}, {"my.key", "x"}}},
           {{.parent_path = "[ds1] i.vmdk", .capacity_bytes = 1 << 20}});
   EXPECT_EQ(b.config.firmware, "bios");

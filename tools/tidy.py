@@ -25,7 +25,7 @@ CLASH = re.compile(r"\[clang-diagnostic-error\]|: fatal error:")
 
 
 def command_of(entry):
-    """The words that matter to a parser, with absolute paths where they depend on the library."""
+    """The words of a compile command that matter to a parser: without its files, and what it is to write."""
     words = shlex.split(entry["command"])
     out, skip = [], False
     for word in words[words.index(next(w for w in words if "clang++" in w)):]:

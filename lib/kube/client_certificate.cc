@@ -1,18 +1,14 @@
 #include "kube/client_certificate.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/algorithm/container.h"
-#include "async/backoff.h"
 #include "async/offload.h"
 #include "base/log.h"
 #include "kube/key_pair.h"
 
 namespace vck::kube {
 namespace {
-
-constexpr absl::Duration kMaxRetry = absl::Minutes(5);
 
 std::string Date(absl::Time time) { return absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone()); }
 
@@ -28,6 +24,7 @@ StatusOr<std::unique_ptr<ClientCertificate>> ClientCertificate::Adopt(Clock& clo
   const std::string whom = NodeNames(options.node_name).common_name;
   if (given.common_name != whom || !absl::c_linear_search(given.organizations, "system:nodes")) return nullptr;
 
+  bool keep = true;
   KeyPair pair{.cert_pem = config->tls.client_cert_pem, .key_pem = config->tls.client_key_pem};
   auto stored = LoadKeyPair(options.store_file, whom, clock.WallNow());
   if (stored) {
@@ -35,13 +32,14 @@ StatusOr<std::unique_ptr<ClientCertificate>> ClientCertificate::Adopt(Clock& clo
     if (kept.not_before >= given.not_before) {
       pair = *std::move(stored);
       given = kept;
+      keep = false;
     }
   }
   if (clock.WallNow() >= given.not_after) {
     Log(Severity::kError, "The node's client certificate has expired: give a kubeconfig with a new one",
         {{"expired", Date(given.not_after)}});
   }
-  RETURN_IF_ERROR(StoreKeyPair(options.store_file, whom, pair));
+  if (keep) RETURN_IF_ERROR(StoreKeyPair(options.store_file, whom, pair));
   std::unique_ptr<ClientCertificate> out(new ClientCertificate(clock, pool, std::move(options)));
   out->renew_at_ = RenewalTime(given);
   // As the file has it: another look at that finds nothing new.
@@ -50,23 +48,10 @@ StatusOr<std::unique_ptr<ClientCertificate>> ClientCertificate::Adopt(Clock& clo
   return out;
 }
 
-Task<Status> ClientCertificate::Run(Client& client) {
-  Backoff backoff({.initial = options_.retry, .max = kMaxRetry});
-  while (true) {
-    const absl::Duration wait = renew_at_ - clock_.WallNow();
-    if (wait > absl::ZeroDuration()) {
-      // In steps: wall time may jump.
-      co_await clock_.Sleep(std::min<absl::Duration>(wait, absl::Hours(1)));
-      continue;
-    }
-    Status status = co_await Renew(client);
-    if (status.ok()) {
-      backoff.Reset();
-      continue;
-    }
-    Log(Severity::kWarning, "The node's client certificate is not renewed yet, will ask again", {{"err", status}});
-    co_await clock_.Sleep(backoff.Next());
-  }
+Task<> ClientCertificate::Run(Client& client) {
+  return RenewForEver(
+      clock_, options_.retry, renew_at_, [this, &client] { return Renew(client); },
+      "The node's client certificate is not renewed yet, will ask again");
 }
 
 Task<Status> ClientCertificate::Renew(Client& client) {

@@ -29,7 +29,7 @@ class ClientCertificate {
   static StatusOr<std::unique_ptr<ClientCertificate>> Adopt(Clock& clock, asio::thread_pool& pool, Options options,
                                                             RestConfig* config);
   // Renews until cancelled. The client must be of the configuration that was adopted.
-  Task<Status> Run(Client& client);
+  Task<> Run(Client& client);
 
  private:
   ClientCertificate(Clock& clock, asio::thread_pool& pool, Options options)

@@ -1,5 +1,6 @@
 #include "kube/key_pair.h"
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 #include <string_view>
@@ -10,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "async/backoff.h"
+#include "base/log.h"
 #include "kube/csr.h"
 
 namespace vck::kube {
@@ -88,6 +90,26 @@ Task<StatusOr<KeyPair>> RequestKeyPair(Client& client, Signer signer, http::Cert
   request.timeout = kRequestTimeout;
   CO_ASSIGN_OR_RETURN(out.cert_pem, co_await RequestCertificate(client, std::move(request)));
   co_return out;
+}
+
+Task<> RenewForEver(Clock& clock, absl::Duration retry, const absl::Time& renew_at, std::function<Task<Status>()> renew,
+                    std::string complaint) {
+  Backoff backoff({.initial = retry, .max = absl::Minutes(5)});
+  while (true) {
+    const absl::Duration wait = renew_at - clock.WallNow();
+    if (wait > absl::ZeroDuration()) {
+      // In steps: wall time may jump.
+      co_await clock.Sleep(std::min<absl::Duration>(wait, absl::Hours(1)));
+      continue;
+    }
+    Status status = co_await renew();
+    if (status.ok()) {
+      backoff.Reset();
+      continue;
+    }
+    Log(Severity::kWarning, complaint, {{"err", status}});
+    co_await clock.Sleep(backoff.Next());
+  }
 }
 
 }  // namespace vck::kube

@@ -1,10 +1,12 @@
 // A certificate and its key: kept in a file over restarts, and asked of the cluster's signers.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
 #include "absl/time/time.h"
+#include "async/clock.h"
 #include "async/task.h"
 #include "base/status.h"
 #include "http/tls.h"
@@ -32,5 +34,10 @@ http::CertRequest NodeNames(const std::string& node_name);
 // A new key, and the certificate that the signer gives it, as RequestCertificate().
 enum class Signer { kKubeletServing, kNodeClient };
 Task<StatusOr<KeyPair>> RequestKeyPair(Client& client, Signer signer, http::CertRequest names);
+
+// Calls `renew` when the time is come, which it sets anew; after a failure it complains, and calls again: after `retry`
+// at first, at last every five minutes. Until cancelled; all references outlive it.
+Task<> RenewForEver(Clock& clock, absl::Duration retry, const absl::Time& renew_at, std::function<Task<Status>()> renew,
+                    std::string complaint);
 
 }  // namespace vck::kube

@@ -1,13 +1,11 @@
 #include "kubeletapi/tls_source.h"
 
-#include <algorithm>
 #include <fstream>
 #include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "async/backoff.h"
 #include "async/offload.h"
 #include "async/task_group.h"
 #include "base/log.h"
@@ -17,7 +15,6 @@ namespace vck::kubeletapi {
 namespace {
 
 constexpr absl::Duration kSelfSigned = absl::Hours(24 * 365);
-constexpr absl::Duration kMaxRetry = absl::Minutes(5);
 
 StatusOr<std::string> ReadFile(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -142,22 +139,9 @@ Task<> TlsSource::Renew(TlsSource* self) {
     Log(Severity::kWarning,
         "The kubelet API has a self-signed certificate until its request (kubernetes.io/kubelet-serving) is approved");
   }
-  Backoff backoff({.initial = self->options_.retry, .max = kMaxRetry});
-  while (true) {
-    const absl::Duration wait = self->renew_at_ - self->clock_.WallNow();
-    if (wait > absl::ZeroDuration()) {
-      // In steps: wall time may jump.
-      co_await self->clock_.Sleep(std::min<absl::Duration>(wait, absl::Hours(1)));
-      continue;
-    }
-    Status status = co_await self->Request();
-    if (status.ok()) {
-      backoff.Reset();
-      continue;
-    }
-    Log(Severity::kWarning, "No serving certificate yet, will ask again", {{"err", status}});
-    co_await self->clock_.Sleep(backoff.Next());
-  }
+  co_await kube::RenewForEver(
+      self->clock_, self->options_.retry, self->renew_at_, [self] { return self->Request(); },
+      "No serving certificate yet, will ask again");
 }
 
 Task<Status> TlsSource::Request() {

@@ -142,8 +142,7 @@ class Vm:
     def wait_console(self, text, seconds=300):
         def line():  # whole: the guest may still be writing it
             return next((line for line in self.console().splitlines(keepends=True) if text in line and line.endswith("\n")), None)
-        self.wait(f"console says {text!r}", line, seconds)
-        return line().rstrip("\r\n")
+        return self.wait(f"console says {text!r}", line, seconds).rstrip("\r\n")
 
     def wait_off(self, seconds=120):
         try:

@@ -15,15 +15,10 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from harness import ROOT, Failure, run, wait_for  # noqa: E402
+from harness import ROOT, Failure, expect, run, wait_for  # noqa: E402
 from suite import main_with_host_guests  # noqa: E402
 
 NODE = "vch1"
-
-
-def expect(truth, message):
-    if not truth:
-        raise Failure(message)
 
 
 def asked(lab, path):

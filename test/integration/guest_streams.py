@@ -11,8 +11,8 @@ import subprocess
 import tempfile
 import time
 
-from guests import BOOT, box, expect, is_ready, pod_of, remove, until
-from harness import Failure, condition, run, wait_for
+from guests import BOOT, box, is_ready, pod_of, remove, until
+from harness import Failure, condition, expect, run, wait_for
 
 BIG = os.environ.get("VCH_BIG") == "1"
 THROUGH_EXEC, ONE_FILE, FILES = (200, 1000, 10_000) if BIG else (10, 16, 500)  # MiB, MiB, one

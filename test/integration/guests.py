@@ -12,16 +12,11 @@ import re
 import subprocess
 import time
 
-from harness import ROOT, Failure, condition, container, make_pod, run, wait_for
+from harness import ROOT, Failure, condition, container, expect, make_pod, run, wait_for
 
 PATIENCE = float(os.environ.get("VCH_PATIENCE", "1"))  # for busy machines
 BOOT = 240 * PATIENCE  # from a pod's creation until it is Ready, with others that boot at the same time
 SOON = 90 * PATIENCE  # what takes an emulated guest a few seconds
-
-
-def expect(truth, message):
-    if not truth:
-        raise Failure(message)
 
 
 def until(lab, pod, what, holds, seconds=SOON):

@@ -112,6 +112,11 @@ class Lab:
         return condition(self.get("node", name), "Ready") == "True"
 
 
+def expect(truth, message):
+    if not truth:
+        raise Failure(message)
+
+
 def condition(thing, kind):
     for c in thing.get("status", {}).get("conditions", []):
         if c["type"] == kind:

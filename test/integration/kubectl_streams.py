@@ -17,13 +17,8 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from harness import Failure, run, wait_for  # noqa: E402
+from harness import Failure, expect, run, wait_for  # noqa: E402
 from suite import main_with_host_guests  # noqa: E402
-
-
-def expect(truth, message):
-    if not truth:
-        raise Failure(message)
 
 
 def raw(lab, *args, stdin=None, timeout=300):

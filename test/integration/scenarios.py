@@ -4,12 +4,7 @@ import pathlib
 import subprocess
 import time
 
-from harness import Failure, condition, container, make_deployment, make_pod, run, wait_for
-
-
-def expect(truth, message):
-    if not truth:
-        raise Failure(message)
+from harness import Failure, condition, container, expect, make_deployment, make_pod, run, wait_for
 
 
 def ready_count(lab, selector):

@@ -161,7 +161,7 @@ TEST_F(ClientCertificateTest, RenewedInTimeAndUsedByTheClient) {
   asio::cancellation_signal stop;
   bool ended = false, answered = false;
   asio::co_spawn(loop_.context(), certificate->Run(client),
-                 asio::bind_cancellation_slot(stop.slot(), [&](std::exception_ptr, Status) { ended = true; }));
+                 asio::bind_cancellation_slot(stop.slot(), [&](std::exception_ptr) { ended = true; }));
   loop_.Advance(absl::Hours(60));
   EXPECT_EQ(asked, 0);
   loop_.Advance(absl::Hours(30));

@@ -16,9 +16,9 @@ def opened(lab, count, *command):
     """That many clients, each of which has had its first line."""
     clients = [subprocess.Popen(["kubectl", *command], env=lab.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
                for _ in range(count)]
-    for client in clients:
-        if not client.stdout.readline():
-            raise harness.Failure(f"kubectl {' '.join(command)} ended")
+    if not all(client.stdout.readline() for client in clients):
+        ended(clients)
+        raise harness.Failure(f"kubectl {' '.join(command)} ended")
     return clients
 
 

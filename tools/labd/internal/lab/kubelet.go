@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,22 +130,7 @@ func (l *Lab) kubeletTrusted(ctx context.Context, name string, port int) error {
 	if l.virtualMachines() {
 		url = "https://" + l.address(portAPIServer) + "/api/v1/nodes/" + name + "/proxy/healthz"
 	}
-	client, err := l.client()
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("kubelet API: %w", err)
-	}
-	if res.StatusCode >= http.StatusInternalServerError {
-		err = fmt.Errorf("kubelet API: %s", res.Status)
-	}
-	return errors.Join(err, res.Body.Close())
+	return l.get(ctx, url)
 }
 
 // AddNode makes credentials for a node, which last for a lifetime (0: a year), and, if run, starts a vch-kubelet with them.

@@ -8,14 +8,12 @@ import json
 import os
 import pathlib
 import re
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from harness import ROOT, Failure, expect, run, wait_for  # noqa: E402
+from harness import Failure, expect, run, wait_for  # noqa: E402
+from metrics_server import kubectl_top  # noqa: E402
 from suite import main_with_host_guests  # noqa: E402
 
 NODE = "vch1"
@@ -169,46 +167,18 @@ def the_kubelet_tells_of_itself(lab):
 
 
 def kubectl_top_with_metrics_server(lab):
-    program = run([ROOT / "tools/lab", "metrics-server"], timeout=1200).strip().splitlines()[-1]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    lab.apply(
-        # The API server finds it here, without a proxy for services.
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "metrics-server", "namespace": "kube-system"},
-         "spec": {"type": "ExternalName", "externalName": "localhost"}},
-        {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1beta1.metrics.k8s.io"},
-         "spec": {"group": "metrics.k8s.io", "version": "v1beta1", "insecureSkipTLSVerify": True, "groupPriorityMinimum": 100,
-                  "versionPriority": 100, "service": {"name": "metrics-server", "namespace": "kube-system", "port": port}}})
-    kubeconfig = lab.env["KUBECONFIG"]
-    with tempfile.TemporaryDirectory() as scratch, open(f"{scratch}/log", "w+", encoding="utf-8") as log:
-        server = subprocess.Popen(
-            [program, f"--kubeconfig={kubeconfig}", f"--authentication-kubeconfig={kubeconfig}", f"--authorization-kubeconfig={kubeconfig}",
-             "--bind-address=127.0.0.1", f"--secure-port={port}", f"--cert-dir={scratch}", "--metric-resolution=15s",
-             "--kubelet-preferred-address-types=InternalIP", "--kubelet-use-node-status-port",
-             f"--kubelet-certificate-authority={lab.dir}/pki/ca.crt"], stdout=log, stderr=log)
-        try:
-            def top(*what):
-                if server.poll() is not None:
-                    log.seek(0)
-                    raise ValueError(f"metrics-server ended: {log.read()[-2000:]}")
-                lines = lab.kubectl("top", *what, "--no-headers", check=False).splitlines()
-                return [line.split() for line in lines if line.strip()]
-            pods = wait_for("kubectl top pod", lambda: top("pod", "--containers"), 150)
-            expect(sorted(row[:2] for row in pods) == [["web", "c"], ["web", "lines-20000"]], str(pods))
-            _, memory = process_of(lab, "guest-sim")
-            told = int(pods[0][3].removesuffix("Mi")) << 20
-            expect(0.5 < told / memory < 2, f"{pods[0]} is told, and the kernel says {memory}")
-            nodes = wait_for("kubectl top node", lambda: top("node"), 120)
-            expect(nodes[0][0] == NODE, str(nodes))
-            rate = summary(lab)["node"]["cpu"]["usageNanoCores"] / 1e6
-            cores = int(nodes[0][1].removesuffix("m"))
-            expect(abs(cores - rate) <= max(5, rate / 4), f"{nodes[0]} is told, and vCenter says {rate}m")
-            print(f"  {pods} {nodes}", flush=True)
-        finally:
-            server.terminate()
-            server.wait(30)
-            lab.kubectl("delete", "apiservice", "v1beta1.metrics.k8s.io", check=False)
+    with kubectl_top(lab) as top:
+        pods = wait_for("kubectl top pod", lambda: top("pod", "--containers"), 150)
+        expect(sorted(row[:2] for row in pods) == [["web", "c"], ["web", "lines-20000"]], str(pods))
+        _, memory = process_of(lab, "guest-sim")
+        told = int(pods[0][3].removesuffix("Mi")) << 20
+        expect(0.5 < told / memory < 2, f"{pods[0]} is told, and the kernel says {memory}")
+        nodes = wait_for("kubectl top node", lambda: top("node"), 120)
+        expect(nodes[0][0] == NODE, str(nodes))
+        rate = summary(lab)["node"]["cpu"]["usageNanoCores"] / 1e6
+        cores = int(nodes[0][1].removesuffix("m"))
+        expect(abs(cores - rate) <= max(5, rate / 4), f"{nodes[0]} is told, and vCenter says {rate}m")
+        print(f"  {pods} {nodes}", flush=True)
 
 
 ALL = [summary_tells_what_guests_use, node_figures_are_vcenters, resource_metrics_are_text_for_metrics_server,

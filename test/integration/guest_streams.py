@@ -12,7 +12,8 @@ import tempfile
 import time
 
 from guests import BOOT, box, is_ready, pod_of, remove, until
-from harness import Failure, condition, expect, run, wait_for
+from harness import ROOT, Failure, condition, expect, run, wait_for
+from metrics_server import kubectl_top
 
 BIG = os.environ.get("VCH_BIG") == "1"
 THROUGH_EXEC, ONE_FILE, FILES = (200, 1000, 10_000) if BIG else (10, 16, 500)  # MiB, MiB, one
@@ -160,4 +161,11 @@ def figures(lab):
         return main if main.get("cpu", {}).get("usageCoreNanoSeconds") and main.get("memory", {}).get("workingSetBytes") else None
     main = wait_for("figures of the guest", seen)
     expect(main["memory"]["workingSetBytes"] <= 96 << 20, str(main["memory"]))
+    with kubectl_top(lab, within=(ROOT / "tools/lab", "exec", lab.dir)) as top:
+        rows = wait_for("kubectl top pod", lambda: [row[1:] for row in top("pod", "--containers") if row[0] == POD], 150)
+        told = {name: int(memory.removesuffix("Mi")) for name, _, memory in rows}
+        expect({"main", "talk"} <= told.keys() and 0 < told["main"] <= 96, f"of a guest with a limit of 96 MiB: {rows}")
+        node = wait_for("kubectl top node", lambda: top("node"), 120)
+        expect(node[0][0] == "vch1" and node[0][1] != "<unknown>", str(node))
+        print(f"  {rows} {node}", flush=True)
     expect(condition(lab.pod(POD), "Ready") == "True", "it is not Ready any more")

@@ -1,15 +1,24 @@
 """What tools/bench --streams measures; run it through that."""
 import argparse
 import pathlib
+import socket
+import ssl
+import struct
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT / "test/integration"), str(ROOT / "tools/lib")]
+sys.path[:0] = [str(ROOT / "test/integration"), str(ROOT / "tools/lib"), str(ROOT / "test/guest")]
 import harness  # noqa: E402
 import suite  # noqa: E402
+import vm  # noqa: E402
 from bench import cpu_seconds, memory_mib  # noqa: E402
+
+
+TETHER_PORT = 10350
 
 
 def opened(lab, count, *command):
@@ -30,7 +39,17 @@ def ended(clients):
         client.stdout.close()
 
 
-def many(lab, pid, count, what, *command):
+def fresh_kubelet(lab):
+    """Its process id: one that has no memory left over from what was measured before."""
+    lab.lab("stop", "kubelet")
+    lab.lab("start", "kubelet")
+    harness.wait_for("kubectl exec", lambda: "up" in lab.exec("web", "echo up", container="c"))
+    ended(opened(lab, 5, "exec", "web", "-c", "c", "--", "sh", "-c", "echo; sleep 1000"))  # what the first ones allocate
+    return int(pathlib.Path(lab.dir, "pid", "kubelet.pid").read_text())
+
+
+def many(lab, count, what, *command):
+    pid = fresh_kubelet(lab)
     before = memory_mib(pid, "VmRSS")
     clients = opened(lab, count, *command)
     try:
@@ -45,9 +64,50 @@ def many(lab, pid, count, what, *command):
     print(f"  kubelet memory {before:.1f} MiB before, {after:.1f} with them, {memory_mib(pid, 'VmRSS'):.1f} after")
 
 
-def one_big(lab, pid, mib, what, script):
+SCRIPTS = {"in": "wc -c", "out": "head -c {} /dev/zero"}
+
+
+def bare(lab, mib, what):
+    """The same without API server and kubelet: the tether's own stream (docs/guest-protocol.md), with the kubelet's key."""
+    query = [("container", "c"), *(("command", c) for c in ("sh", "-c", SCRIPTS[what].format(mib << 20))), ("stdin", 1), ("stdout", 1)]
+    key = f"{lab.dir}/kubelet-vch1/vch.key"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with tempfile.TemporaryDirectory(prefix="vch-bench-") as work:
+        # As the kubelet makes them (lib/guestlink/trust.h): an authority and its client, both of the VCH's key.
+        vm.openssl("req", "-x509", "-new", "-key", key, "-days", "2", "-out", f"{work}/ca", "-subj", "/CN=VCH")
+        vm.openssl("req", "-new", "-key", key, "-out", f"{work}/request", "-subj", "/CN=vch-kubelet")
+        vm.openssl("x509", "-req", "-in", f"{work}/request", "-CA", f"{work}/ca", "-CAkey", key, "-CAcreateserial", "-days", "2", "-out", f"{work}/cert")
+        context.load_cert_chain(f"{work}/cert", key)
+    address = (lab.pod("web")["status"]["podIP"], TETHER_PORT)
+    with context.wrap_socket(socket.create_connection(address, timeout=60)) as stream:
+        stream.sendall(f"POST /v1/exec?{urllib.parse.urlencode(query, quote_via=urllib.parse.quote)} HTTP/1.1\r\nHost: tether\r\nConnection: Upgrade\r\n"
+                       "Upgrade: vch-stream/1\r\nContent-Length: 0\r\n\r\n".encode())
+        answer = stream.makefile("rb", 1 << 20)
+        status = answer.readline()
+        if b" 101 " not in status:
+            raise harness.Failure(f"the tether answers {status}")
+        while answer.readline().strip():
+            pass
+        begin = time.monotonic()
+        piece = struct.pack(">BI", 0, 1 << 16) + bytes(1 << 16)
+        for _ in range((mib << 4) if what == "in" else 0):
+            stream.sendall(piece)
+        stream.sendall(struct.pack(">BI", 0, 0))  # the end of input
+        got, last = 0, {}
+        while len(head := answer.read(5)) == 5:
+            channel, size = struct.unpack(">BI", head)
+            last[channel] = answer.read(size)
+            got += size if channel == 1 else 0
+        took = time.monotonic() - begin
+    if (last.get(1, b"").strip() != str(mib << 20).encode() if what == "in" else got != mib << 20):
+        raise harness.Failure(f"the tether's channel: {got} bytes, at last {({c: text[-200:] for c, text in last.items()})}")
+    print(f"  on the bare tether channel {mib / took:.0f} MiB/s")
+
+
+def one_big(lab, pid, mib, what):
     begin, cpu = time.monotonic(), cpu_seconds(pid)
-    client = subprocess.Popen(["kubectl", "exec", "-i", "web", "-c", "c", "--", "sh", "-c", script], env=lab.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    client = subprocess.Popen(["kubectl", "exec", "-i", "web", "-c", "c", "--", "sh", "-c", SCRIPTS[what].format(mib << 20)], env=lab.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     got = 0
     if what == "in":
         block = bytes(1 << 20)
@@ -76,13 +136,13 @@ def main():
     with suite.host_guests(args.build) as binaries:
         lab = harness.Lab(binaries, flags=["-v", "0"])
         try:
-            pid = int(lab.env["KUBELET_PID"])
             suite.make_web(lab)
-            ended(opened(lab, 5, "exec", "web", "-c", "c", "--", "sh", "-c", "echo; sleep 1000"))  # what the first ones allocate
-            many(lab, pid, args.streams, "exec sessions", "exec", "web", "-c", "c", "--", "sh", "-c", "echo; sleep 1000")
-            many(lab, pid, args.streams, "followed logs", "logs", "-f", "web", "-c", "c")
-            one_big(lab, pid, args.mib, "in", "wc -c")
-            one_big(lab, pid, args.mib, "out", f"head -c {args.mib << 20} /dev/zero")
+            many(lab, args.streams, "exec sessions", "exec", "web", "-c", "c", "--", "sh", "-c", "echo; sleep 1000")
+            many(lab, args.streams, "followed logs", "logs", "-f", "web", "-c", "c")
+            pid = fresh_kubelet(lab)
+            for what in SCRIPTS:
+                one_big(lab, pid, args.mib, what)
+                bare(lab, args.mib, what)
         finally:
             lab.down()
     return 0

@@ -236,7 +236,7 @@ def stays_small(bench):
             "handler": {"kind": "exec", "command": ["true"]}}) for i in range(5)))
         for i in range(5):
             pod.state(f"c{i}", "running")
-            assert len(pod.logs(f"c{i}")) > 0
+            pod.await_log(f"c{i}", "y\n")
         for _ in range(5):
             pod.exec("c0", "true")
         out = pod.exec("c0", "sh", "-c", "stat -L -c %s /guest/tether; grep RssAnon /proc/1/status")[0].split()
@@ -250,8 +250,10 @@ def shares_processes(bench):
         pod.apply(shell("first", "sleep 1234 & sleep 1235"), shell("second", "sleep 1236"))
         pod.state("first", "running")
         pod.state("second", "running")
-        seen = pod.exec("second", "ps", "-o", "pid,args")[0]
-        assert re.search(r"\b1 (\{pause\} )?/proc/self/exe pause", seen) and "sleep 1235" in seen, seen
+        end = time.monotonic() + 30 * PATIENCE
+        while "sleep 1235" not in (seen := pod.exec("second", "ps", "-o", "pid,args")[0]):
+            assert time.monotonic() < end, seen
+        assert re.search(r"\b1 (\{pause\} )?/proc/self/exe pause", seen), seen
         # All of a container ends with its first process, though the namespace goes on.
         pod.exec("second", "sh", "-c", "kill -9 $(ps -o pid,args | grep 'sleep 123[5]' | sed 's/^ *//' | head -n 1 | cut -d' ' -f1) || true")
 

@@ -13,6 +13,7 @@
 #include "async/timeout.h"
 #include "base/log.h"
 #include "guestos/files.h"
+#include "guestos/projects.h"
 
 namespace vck::guestos {
 
@@ -274,7 +275,9 @@ Task<std::optional<StartFailed>> CrunRuntime::CreateProcess(RunPtr run) {
   };
   const LogLimits limits{.max_bytes = run->pod->log_max_bytes, .max_files = run->pod->log_max_files};
   const std::string directory = LogDirectory(run->spec.name);
-  auto open = [directory, attempt = run->attempt, limits] {
+  auto open = [directory, attempt = run->attempt, limits]() -> StatusOr<std::unique_ptr<LogWriter>> {
+    RETURN_IF_ERROR(MakeDirs(directory, 0700));
+    RETURN_IF_ERROR(CountTree(directory));
     RemoveAttemptsBefore(directory, attempt - 1);
     return LogWriter::Open(LogPath(directory, attempt), limits);
   };
@@ -415,10 +418,18 @@ std::shared_ptr<ContainerIo> CrunRuntime::IoOf(const std::string& run_id) const 
   return it == runs_.end() ? nullptr : it->second->io;
 }
 
-std::map<std::string, std::string> CrunRuntime::Cgroups() const {
-  std::map<std::string, std::string> out;
+StatsSources CrunRuntime::Measured() const {
+  StatsSources out{.pod = options_.cgroup_root + options_.cgroup, .scratch = options_.scratch_directory};
   for (const auto& [id, run] : runs_) {
-    if (run->started && !run->bundle.cgroup.empty()) out[run->spec.name] = CgroupDirectory(*run);
+    if (!run->started || run->bundle.cgroup.empty()) continue;
+    out.containers[run->spec.name] = {
+        .cgroup = CgroupDirectory(*run), .root = run->bundle.overlay, .logs = LogDirectory(run->spec.name)};
+  }
+  if (spec_ == nullptr) return out;
+  for (const guestapi::VolumeSpec& volume : spec_->volumes) {
+    if (volume.kind == guestapi::VolumeSpec::Kind::kEmptyDir) {
+      out.volumes[volume.name] = absl::StrCat(options_.scratch_directory, "/volumes/", volume.name);
+    }
   }
   return out;
 }

@@ -20,6 +20,7 @@
 #include "guestos/log_reader.h"
 #include "guestos/paths.h"
 #include "guestos/process.h"
+#include "guestos/stats.h"
 #include "guestos/turns.h"
 #include "tether/runtime.h"
 
@@ -74,8 +75,8 @@ class CrunRuntime {
   [[nodiscard]] asio::thread_pool* pool() const { return &pool_; }
   [[nodiscard]] Clock* clock() const { return &clock_; }
   [[nodiscard]] Executor executor() const { return executor_; }
-  // The running containers' cgroup directories, by container name.
-  [[nodiscard]] std::map<std::string, std::string> Cgroups() const;
+  // What tells how much the pod and its running containers use.
+  [[nodiscard]] StatsSources Measured() const;
   [[nodiscard]] const CrunOptions& options() const { return options_; }
 
  private:

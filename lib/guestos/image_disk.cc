@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 
 #include "guestos/files.h"
+#include "guestos/projects.h"
 
 namespace vck::guestos {
 
@@ -42,6 +43,8 @@ StatusOr<std::string> MountOverlay(const std::string& lower, const std::string& 
   RETURN_IF_ERROR(RemoveOverlay(directory));
   const std::string upper = directory + "/upper", work = directory + "/work";
   std::string target = directory + "/rootfs";
+  RETURN_IF_ERROR(MakeDirs(directory));
+  RETURN_IF_ERROR(CountTree(directory));
   for (const std::string& path : {upper, work, target}) RETURN_IF_ERROR(MakeDirs(path));
   const std::string options = absl::StrCat("lowerdir=", lower, ",upperdir=", upper, ",workdir=", work, ",volatile");
   if (::mount("overlay", target.c_str(), "overlay", 0, options.c_str()) != 0) return FileError(errno, "mount", target);

@@ -124,10 +124,20 @@ Machine ParseMachine(std::string_view stat, std::string_view meminfo, int64_t ti
 
 json::Object ReadStats(const StatsSources& sources, absl::Time now) {
   json::Array containers;
-  for (const auto& [name, cgroup] : sources.containers) {
-    json::Object item = ToJson(ReadUsage(cgroup));
+  for (const auto& [name, container] : sources.containers) {
+    json::Object item = ToJson(ReadUsage(container.cgroup));
     item["name"] = name;
+    if (auto usage = ReadTree(container.root)) item["rootfs"] = ToJson(*usage);
+    if (auto usage = ReadTree(container.logs)) item["logs"] = ToJson(*usage);
     containers.push_back(std::move(item));
+  }
+  json::Array volumes;
+  for (const auto& [name, directory] : sources.volumes) {
+    auto usage = ReadTree(directory);
+    if (!usage) continue;
+    json::Object item = ToJson(*usage);
+    item["name"] = name;
+    volumes.push_back(std::move(item));
   }
   json::Array interfaces;
   for (const Interface& interface : ParseInterfaces(Read(sources.proc + "/net/dev"))) {
@@ -142,6 +152,7 @@ json::Object ReadStats(const StatsSources& sources, absl::Time now) {
   json::Object out;
   out["time"] = absl::ToUnixNanos(now);
   out["containers"] = std::move(containers);
+  out["volumes"] = std::move(volumes);
   out["pod"] = ToJson(ReadUsage(sources.pod));
   out["scratch"] = ToJson(ReadFileSystem(sources.scratch));
   out["interfaces"] = std::move(interfaces);
@@ -183,6 +194,13 @@ json::Object ToJson(const Usage& usage) {
   out["pageFaults"] = usage.page_faults;
   out["majorPageFaults"] = usage.major_page_faults;
   out["processes"] = usage.processes;
+  return out;
+}
+
+json::Object ToJson(const TreeUsage& usage) {
+  json::Object out;
+  out["usedBytes"] = usage.used_bytes;
+  out["inodesUsed"] = usage.inodes;
   return out;
 }
 

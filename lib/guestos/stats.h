@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "guestos/projects.h"
 #include "json/json.h"
 
 namespace vck::guestos {
@@ -49,10 +50,14 @@ struct Machine {
 // /proc/stat, whose times are in ticks of 1/`ticks` s, and /proc/meminfo. Pure.
 Machine ParseMachine(std::string_view stat, std::string_view meminfo, int64_t ticks);
 
-// What /v1/stats answers: of containers by name, with their cgroup directories, and of the pod, the scratch file system
-// and the guest. Blocking.
+// What /v1/stats answers: of containers and emptyDirs by name, and of the pod, the scratch file system and the guest.
+// Directories all. Blocking.
 struct StatsSources {
-  std::map<std::string, std::string> containers;
+  struct Container {
+    std::string cgroup, root, logs;
+  };
+  std::map<std::string, Container> containers;
+  std::map<std::string, std::string> volumes;
   std::string pod, scratch;
   std::string proc = "/proc";
 };
@@ -63,6 +68,7 @@ int64_t FlatValue(std::string_view text, std::string_view key);
 
 json::Object ToJson(const Usage& usage);
 json::Object ToJson(const FileSystemUsage& usage);
+json::Object ToJson(const TreeUsage& usage);
 json::Object ToJson(const Interface& interface);
 
 }  // namespace vck::guestos

@@ -240,11 +240,7 @@ Task<Status> GuestStreams::PortForward(http::Exchange* exchange, Query query) {
 }
 
 Task<Status> GuestStreams::Stats(http::Exchange* exchange) {
-  const CrunOptions& options = runtime_->options();
-  StatsSources sources{.containers = runtime_->Cgroups(),
-                       .pod = options.cgroup_root + options.cgroup,
-                       .scratch = options.scratch_directory};
-  auto read = [sources = std::move(sources), now = runtime_->clock()->WallNow()] {
+  auto read = [sources = runtime_->Measured(), now = runtime_->clock()->WallNow()] {
     return json::Serialize(ReadStats(sources, now));
   };
   std::string body = co_await Offload(*runtime_->pool(), std::move(read));

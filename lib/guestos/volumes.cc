@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "guestos/atomic_writer.h"
 #include "guestos/files.h"
+#include "guestos/projects.h"
 
 namespace vck::guestos {
 namespace {
@@ -153,6 +154,7 @@ Status Volumes::Make(const VolumeSpec& spec, const GuestSpec& pod, Volume* volum
     case Kind::kEmptyDir: {
       volume->path = absl::StrCat(options_.disk_directory, "/", spec.name);
       RETURN_IF_ERROR(MakeDirs(volume->path));
+      RETURN_IF_ERROR(CountTree(volume->path));
       return Share(volume->path, pod.fs_group);
     }
     case Kind::kMemory:

@@ -81,6 +81,10 @@ StatusOr<json::Document> Begin(const kube::Object& pod, std::string_view body, a
   return document;
 }
 
+TreeStats TreeOf(const json::Value* item) {
+  return {.used_bytes = json::Int(item, "usedBytes", -1), .inodes_used = json::Int(item, "inodesUsed", -1)};
+}
+
 }  // namespace
 
 StatusOr<PodStatsPtr> DecodePodStats(const kube::Object& pod, const guestlink::LinkState& link, std::string_view body,
@@ -104,6 +108,8 @@ StatusOr<PodStatsPtr> DecodePodStats(const kube::Object& pod, const guestlink::L
       if (auto limit = spec.Limit("memory")) container.memory_limit_bytes = limit->Value();
       if (auto limit = spec.Limit("cpu")) container.cpu_limit_milli = limit->MilliValue();
     });
+    container.root = TreeOf(json::Get(item, "rootfs"));
+    container.logs = TreeOf(json::Get(item, "logs"));
     if (const ContainerStats* before = SameRun(previous, container)) {
       container.usage.cpu_nano_cores = NanoCores(container.usage.cpu_nanos, before->usage.cpu_nanos, between);
     }
@@ -119,6 +125,9 @@ StatusOr<PodStatsPtr> DecodePodStats(const kube::Object& pod, const guestlink::L
                   .used_bytes = json::Int(scratch, "usedBytes", -1),
                   .inodes = json::Int(scratch, "inodes", -1),
                   .free_inodes = json::Int(scratch, "freeInodes", -1)};
+  for (const json::Value& item : json::Items(root, "volumes")) {
+    out->volumes.push_back({.name = std::string(json::String(item, "name")), .usage = TreeOf(&item)});
+  }
   for (const json::Value& item : json::Items(root, "interfaces")) {
     if (InterfaceStats interface = InterfaceOf(item); !interface.name.empty()) {
       out->interfaces.push_back(std::move(interface));

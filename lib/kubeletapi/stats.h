@@ -30,11 +30,17 @@ struct Usage {
   int64_t threads = -1;
 };
 
+// A part of the pod's scratch file system.
+struct TreeStats {
+  int64_t used_bytes = -1, inodes_used = -1;
+};
+
 struct ContainerStats {
   std::string name, id, image;
   absl::Time started = absl::InfinitePast();  // InfinitePast: not known; here and below
   Usage usage;
   int64_t memory_limit_bytes = -1, cpu_limit_milli = -1;  // -1: none
+  TreeStats root, logs;                                   // the writable layer; logs of all its runs
 };
 
 struct InterfaceStats {
@@ -47,6 +53,11 @@ struct FileSystemStats {
   int64_t capacity_bytes = -1, available_bytes = -1, used_bytes = -1, inodes = -1, free_inodes = -1;
 };
 
+struct VolumeStats {
+  std::string name;
+  TreeStats usage;
+};
+
 struct PodStats {
   std::string uid, name, ns;
   absl::Time time;        // when it was so, by our clock
@@ -55,6 +66,7 @@ struct PodStats {
   std::vector<ContainerStats> containers;  // those that run
   Usage pod;
   FileSystemStats scratch;                 // where writable layers, emptyDirs and logs are
+  std::vector<VolumeStats> volumes;        // emptyDirs on it
   std::vector<InterfaceStats> interfaces;  // the pod's own first
   int64_t guest_cpu_nanos = -1;            // of the whole virtual machine, its kernel and tether included
   int64_t guest_memory_bytes = -1, guest_available_bytes = -1;

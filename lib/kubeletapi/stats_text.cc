@@ -93,6 +93,39 @@ void FsField(std::string_view key, absl::Time time, const FileSystemStats& fs, s
   out->push_back('}');
 }
 
+// `tree` of the file system: it shares capacity and room with everything there.
+void TreeFields(absl::Time time, const FileSystemStats& fs, const TreeStats& tree, std::string* out) {
+  Field("time", time, out);
+  Field("availableBytes", fs.available_bytes, out);
+  Field("capacityBytes", fs.capacity_bytes, out);
+  Field("usedBytes", tree.used_bytes, out);
+  Field("inodesFree", fs.free_inodes, out);
+  Field("inodes", fs.inodes, out);
+  Field("inodesUsed", tree.inodes_used, out);
+}
+
+void TreeField(std::string_view key, const PodStats& pod, const TreeStats& tree, std::string* out) {
+  if (tree.used_bytes < 0) return;
+  Key(key, out);
+  out->push_back('{');
+  TreeFields(pod.time, pod.scratch, tree, out);
+  out->push_back('}');
+}
+
+void VolumesField(const PodStats& pod, std::string* out) {
+  if (pod.volumes.empty()) return;
+  Key("volume", out);
+  out->push_back('[');
+  for (const VolumeStats& volume : pod.volumes) {
+    Separate(out);
+    out->push_back('{');
+    TreeFields(pod.time, pod.scratch, volume.usage, out);
+    Field("name", volume.name, out);
+    out->push_back('}');
+  }
+  out->push_back(']');
+}
+
 void InterfaceFields(const InterfaceStats& interface, std::string* out) {
   Field("name", interface.name, out);
   Field("rxBytes", interface.rx_bytes, out);
@@ -525,6 +558,10 @@ void AppendPodSummary(const PodStats& pod, bool all, std::string* out) {
     CpuField(pod.time, container.usage.cpu_nano_cores, container.usage.cpu_nanos, out);
     MemoryField(pod.time, container.usage, container.memory_limit_bytes, out);
     SwapField(pod.time, container.usage, out);
+    if (all) {
+      TreeField("rootfs", pod, container.root, out);
+      TreeField("logs", pod, container.logs, out);
+    }
     out->push_back('}');
   }
   out->push_back(']');
@@ -547,6 +584,7 @@ void AppendPodSummary(const PodStats& pod, bool all, std::string* out) {
       }
       out->append("]}");
     }
+    VolumesField(pod, out);
     FsField("ephemeral-storage", pod.time, pod.scratch, out);
   }
   out->push_back('}');

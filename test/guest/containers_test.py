@@ -203,6 +203,14 @@ def runs_limits_and_tells(bench):
         stats = json.loads(pod.get("/v1/stats")[1])
         usage = next(c for c in stats["containers"] if c["name"] == "confined")
         assert usage["cpuNanos"] > 0 and usage["memoryBytes"] > 0 and usage["processes"] > 0 and stats["scratch"]["capacityBytes"] > 0, stats
+        # What is written below a directory counts there and nowhere else.
+        assert 0 < usage["rootfs"]["usedBytes"] < 1 << 20 and 0 < usage["logs"]["usedBytes"] < 1 << 20, usage
+        pod.exec("confined", "dd", "if=/dev/zero", "of=/cache/file", "bs=1M", "count=3")
+        stats = json.loads(pod.get("/v1/stats")[1])
+        volumes = {v["name"]: v for v in stats["volumes"]}
+        assert list(volumes) == ["cache"] and 3 << 20 <= volumes["cache"]["usedBytes"] < 4 << 20 and volumes["cache"]["inodesUsed"] == 2, stats
+        again = next(c for c in stats["containers"] if c["name"] == "confined")
+        assert again["rootfs"] == usage["rootfs"], (usage, again)
 
 
 def survives_a_fork_bomb(bench):

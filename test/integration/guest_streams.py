@@ -154,13 +154,19 @@ def debug(lab):
 
 
 def figures(lab):
+    execute(lab, "dd", "if=/dev/zero", "of=/two", "bs=1M", "count=2")
+
     def seen():
         summary = json.loads(lab.kubectl("get", "--raw", "/api/v1/nodes/vch1/proxy/stats/summary"))
         pod = next(p for p in summary["pods"] if p["podRef"]["name"] == POD)
         main = next(c for c in pod["containers"] if c["name"] == "main")
+        if main["rootfs"]["usedBytes"] < 2 << 20 or pod["volume"][0]["usedBytes"] < ONE_FILE << 20:
+            return None
         return main if main.get("cpu", {}).get("usageCoreNanoSeconds") and main.get("memory", {}).get("workingSetBytes") else None
     main = wait_for("figures of the guest", seen)
     expect(main["memory"]["workingSetBytes"] <= 96 << 20, str(main["memory"]))
+    expect(main["rootfs"]["usedBytes"] < 3 << 20 and main["rootfs"]["capacityBytes"] > DATA_GIB << 30, str(main["rootfs"]))
+    expect(0 < main["logs"]["usedBytes"] < 1 << 20, str(main["logs"]))
     with kubectl_top(lab, within=(ROOT / "tools/lab", "exec", lab.dir)) as top:
         rows = wait_for("kubectl top pod", lambda: [row[1:] for row in top("pod", "--containers") if row[0] == POD], 150)
         told = {name: int(memory.removesuffix("Mi")) for name, _, memory in rows}

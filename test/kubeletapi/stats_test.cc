@@ -140,6 +140,32 @@ TEST(Summary, OfAPod) {
   EXPECT_THAT(some, HasSubstr("\"memory\""));
 }
 
+TEST(Stats, PartsOfTheScratchFileSystem) {
+  const PodStatsPtr pod =
+      Stats(nullptr, R"({"time":1,"containers":[{"name":"c",)"
+                     R"("rootfs":{"usedBytes":30,"inodesUsed":3},"logs":{"usedBytes":20,"inodesUsed":2}}],)"
+                     R"("volumes":[{"name":"data","usedBytes":10,"inodesUsed":1}],)"
+                     R"("scratch":{"capacityBytes":1000,"availableBytes":600,"inodes":100,"freeInodes":90}})");
+  std::string all, some;
+  AppendPodSummary(*pod, true, &all);
+  AppendPodSummary(*pod, false, &some);
+  EXPECT_TRUE(json::Parse(all).ok()) << all;
+  constexpr std::string_view kRoom = R"({"time":"2026-03-01T12:01:40Z","availableBytes":600,"capacityBytes":1000,)";
+  EXPECT_THAT(all, HasSubstr(absl::StrCat(R"("rootfs":)", kRoom,
+                                          R"("usedBytes":30,"inodesFree":90,"inodes":100,"inodesUsed":3})")));
+  EXPECT_THAT(all, HasSubstr(absl::StrCat(R"("logs":)", kRoom,
+                                          R"("usedBytes":20,"inodesFree":90,"inodes":100,"inodesUsed":2}}])")));
+  EXPECT_THAT(all,
+              HasSubstr(absl::StrCat(R"("volume":[)", kRoom,
+                                     R"("usedBytes":10,"inodesFree":90,"inodes":100,"inodesUsed":1,"name":"data"}])")));
+  EXPECT_THAT(some, Not(HasSubstr("usedBytes")));
+  // A guest that does not count says nothing of it.
+  std::string none;
+  AppendPodSummary(*Stats(), true, &none);
+  EXPECT_THAT(none, Not(HasSubstr("rootfs")));
+  EXPECT_THAT(none, Not(HasSubstr("\"volume\"")));
+}
+
 TEST(Summary, OfTheNode) {
   std::string out;
   AppendNodeSummary(Node(), true, &out);

@@ -1,5 +1,8 @@
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
+
+#include <sys/mount.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -217,6 +220,8 @@ TEST_F(CrunTest, MountsPropagate) {
   Await<Started>(mounting);
   EXPECT_EQ(Await<Exited>(watching).exit_code, 0);
   EXPECT_EQ(Output("watcher"), "seen\n");
+  // It came to us as well, over the bind mount that made the volume shared: a directory that is mounted on stays.
+  EXPECT_EQ(::umount2((dir_ / "scratch/volumes/shared").c_str(), MNT_DETACH), 0) << errno;
 }
 
 TEST_F(CrunTest, RuntimeDefaultSeccompAndNoNewPrivileges) {

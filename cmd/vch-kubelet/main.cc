@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "async/clock.h"
+#include "base/log.h"
 #include "flags.h"
 #include "node/app.h"
 
@@ -18,6 +19,9 @@ int main(int argc, char** argv) {
   if (!line) return exit_code;
   vck::SetLogFormat(line->log_format);
   vck::SetLogVerbosity(line->verbosity);
+  // Some ten thousand lines, for GET /logs/.
+  static vck::LogMemory log(size_t{1} << 20);
+  vck::SetLogMemory(&log);
   // A peer that closes first is an error value, not a signal.
   std::signal(SIGPIPE, SIG_IGN);
   // A connection per pod VM, and usual soft limits are 1024.
@@ -29,7 +33,7 @@ int main(int argc, char** argv) {
 
   vck::asio::io_context context(1);
   vck::RealClock clock(context.get_executor());
-  vck::node::App app(context.get_executor(), clock, std::move(line->options));
+  vck::node::App app(context.get_executor(), clock, std::move(line->options), log);
   vck::asio::signal_set signals(context, SIGINT, SIGTERM);
   std::function<void(vck::ErrorCode, int)> on_signal = [&](vck::ErrorCode ec, int) {
     if (ec) return;

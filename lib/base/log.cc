@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <ctime>
+#include <utility>
 
 #include <unistd.h>
 
@@ -15,6 +16,7 @@ namespace {
 
 std::atomic<LogFormat> g_format{LogFormat::kText};
 std::atomic<int> g_verbosity{0};
+std::atomic<LogMemory*> g_memory{nullptr};
 
 // JSON's escapes serve both formats: a klog value is a Go-quoted string, and newlines must not break a line in two.
 void AppendQuoted(std::string* out, std::string_view text) {
@@ -54,19 +56,22 @@ std::string_view BaseName(std::string_view path) {
 
 void Emit(Severity severity, std::string_view message, std::initializer_list<LogField> fields,
           const std::source_location& where) {
-  auto now = std::chrono::system_clock::now().time_since_epoch();
-  std::string line =
-      FormatLogLine(g_format, severity, message, fields, BaseName(where.file_name()), static_cast<int>(where.line()),
-                    std::chrono::duration_cast<std::chrono::microseconds>(now).count(), getpid());
+  const int64_t now =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
+  std::string line = FormatLogLine(g_format, severity, message, fields, BaseName(where.file_name()),
+                                   static_cast<int>(where.line()), now, getpid());
   line.push_back('\n');
   // Nothing useful can be done when standard error is gone.
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+  if (LogMemory* memory = g_memory) memory->Add(now, std::move(line));
 }
 
 }  // namespace
 
 void SetLogFormat(LogFormat format) { g_format = format; }
 void SetLogVerbosity(int level) { g_verbosity = level; }
+void SetLogMemory(LogMemory* memory) { g_memory = memory; }
 bool LogEnabled(int level) { return level <= g_verbosity; }
 
 void Log(Severity severity, std::string_view message, std::initializer_list<LogField> fields,

@@ -1,4 +1,5 @@
-// Structured log lines in klog's text format or as JSON, one write(2) a line to standard error.
+// Structured log lines in klog's text format or as JSON, one write(2) a line to standard error. A process that says so
+// also remembers the newest ones.
 //
 //   Log(Severity::kInfo, "Pod VM created", {{"pod", "default/web"}, {"vm", "vm-12"}});
 //   I1123 10:00:00.123456    4711 vm_reconciler.cc:88] "Pod VM created" pod="default/web" vm="vm-12"
@@ -13,6 +14,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "base/log_memory.h"
 
 namespace vck {
 
@@ -46,6 +48,8 @@ struct LogField {
 // Process-wide settings; set once at start by main. Default: text, verbosity 0.
 void SetLogFormat(LogFormat format);
 void SetLogVerbosity(int level);
+// Where lines are kept besides: null (the default) is nowhere. It stays as long as the process.
+void SetLogMemory(LogMemory* memory);
 // True if lines of this verbosity are wanted (klog's -v): guard costly fields with it.
 [[nodiscard]] bool LogEnabled(int level);
 

@@ -1,12 +1,14 @@
 #include "guestos/stats.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "guestos/files.h"
@@ -24,6 +26,24 @@ std::string Read(const std::string& path) {
 int64_t ReadNumber(const std::string& path) {
   int64_t number = 0;
   return absl::SimpleAtoi(Read(path), &number) ? number : 0;
+}
+
+// "8:0" is /dev/sda: "DEVNAME=sda" of what the kernel tells udev.
+std::string DeviceName(const std::string& sys, std::string_view number) {
+  const std::string text = Read(absl::StrCat(sys, "/dev/block/", number, "/uevent"));
+  for (std::string_view line : absl::StrSplit(text, '\n')) {
+    if (absl::ConsumePrefix(&line, "DEVNAME=") && !line.empty()) return absl::StrCat("/dev/", line);
+  }
+  return "";
+}
+
+json::Array DevicesOf(const std::string& sys, const std::string& cgroup) {
+  json::Array out;
+  for (const Device& device :
+       ParseIoStat(Read(cgroup + "/io.stat"), [&sys](std::string_view number) { return DeviceName(sys, number); })) {
+    out.push_back(ToJson(device));
+  }
+  return out;
 }
 
 }  // namespace
@@ -60,6 +80,30 @@ Usage ReadUsage(const std::string& cgroup_directory) {
   out.page_faults = FlatValue(memory, "pgfault");
   out.major_page_faults = FlatValue(memory, "pgmajfault");
   out.processes = ReadNumber(cgroup_directory + "/pids.current");
+  return out;
+}
+
+std::vector<Device> ParseIoStat(std::string_view text,
+                                const std::function<std::string(std::string_view number)>& name_of) {
+  std::vector<Device> out;
+  for (std::string_view line : absl::StrSplit(text, '\n')) {
+    // "8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0"; nothing behind the number of a device that was not
+    // used.
+    const std::vector<std::string_view> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    if (words.size() < 2) continue;
+    Device device{.name = name_of(words[0])};
+    if (device.name.empty()) continue;
+    for (std::string_view word : words) {
+      for (const auto& [key, figure] :
+           {std::pair{"rbytes=", &device.read_bytes}, std::pair{"wbytes=", &device.written_bytes},
+            std::pair{"rios=", &device.reads}, std::pair{"wios=", &device.writes}}) {
+        std::string_view value = word;
+        int64_t number = 0;
+        if (absl::ConsumePrefix(&value, key) && absl::SimpleAtoi(value, &number)) *figure = number;
+      }
+    }
+    out.push_back(std::move(device));
+  }
   return out;
 }
 
@@ -127,6 +171,7 @@ json::Object ReadStats(const StatsSources& sources, absl::Time now) {
   for (const auto& [name, container] : sources.containers) {
     json::Object item = ToJson(ReadUsage(container.cgroup));
     item["name"] = name;
+    item["devices"] = DevicesOf(sources.sys, container.cgroup);
     if (auto usage = ReadTree(container.root)) item["rootfs"] = ToJson(*usage);
     if (auto usage = ReadTree(container.logs)) item["logs"] = ToJson(*usage);
     containers.push_back(std::move(item));
@@ -153,7 +198,9 @@ json::Object ReadStats(const StatsSources& sources, absl::Time now) {
   out["time"] = absl::ToUnixNanos(now);
   out["containers"] = std::move(containers);
   out["volumes"] = std::move(volumes);
-  out["pod"] = ToJson(ReadUsage(sources.pod));
+  json::Object pod = ToJson(ReadUsage(sources.pod));
+  pod["devices"] = DevicesOf(sources.sys, sources.pod);
+  out["pod"] = std::move(pod);
   out["scratch"] = ToJson(ReadFileSystem(sources.scratch));
   out["interfaces"] = std::move(interfaces);
   out["guest"] = std::move(guest);
@@ -171,6 +218,16 @@ json::Object ToJson(const Interface& interface) {
   out["txPackets"] = interface.tx_packets;
   out["txErrors"] = interface.tx_errors;
   out["txDropped"] = interface.tx_dropped;
+  return out;
+}
+
+json::Object ToJson(const Device& device) {
+  json::Object out;
+  out["name"] = device.name;
+  out["readBytes"] = device.read_bytes;
+  out["reads"] = device.reads;
+  out["writtenBytes"] = device.written_bytes;
+  out["writes"] = device.writes;
   return out;
 }
 

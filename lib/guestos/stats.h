@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -27,6 +28,16 @@ struct Usage {
 
 // Blocking. Zero where a file is missing.
 Usage ReadUsage(const std::string& cgroup_directory);
+
+// What a control group has read from and written to a block device. Names are the members' of JSON, and "name" that of
+// its file in /dev.
+struct Device {
+  std::string name;
+  int64_t read_bytes = 0, reads = 0, written_bytes = 0, writes = 0;
+};
+// io.stat. `name_of` tells a device's file by its "major:minor"; devices for which it says "" are left out. Pure.
+std::vector<Device> ParseIoStat(std::string_view text,
+                                const std::function<std::string(std::string_view number)>& name_of);
 
 struct FileSystemUsage {
   int64_t capacity_bytes = 0, available_bytes = 0, used_bytes = 0, inodes = 0, free_inodes = 0;
@@ -59,7 +70,7 @@ struct StatsSources {
   std::map<std::string, Container> containers;
   std::map<std::string, std::string> volumes;
   std::string pod, scratch;
-  std::string proc = "/proc";
+  std::string proc = "/proc", sys = "/sys";
 };
 json::Object ReadStats(const StatsSources& sources, absl::Time now);
 
@@ -67,6 +78,7 @@ json::Object ReadStats(const StatsSources& sources, absl::Time now);
 int64_t FlatValue(std::string_view text, std::string_view key);
 
 json::Object ToJson(const Usage& usage);
+json::Object ToJson(const Device& device);
 json::Object ToJson(const FileSystemUsage& usage);
 json::Object ToJson(const TreeUsage& usage);
 json::Object ToJson(const Interface& interface);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "kubeletapi/answers.h"
+#include "kubeletapi/daemon_log.h"
 
 namespace vck::kubeletapi {
 namespace {
@@ -19,10 +20,23 @@ constexpr std::string_view kForPeople =
     "Warning: This endpoint is not meant to be machine parseable, has no formatting compatibility guarantees and is "
     "for "
     "debugging purposes only.\n";
-constexpr std::array<std::string_view, 16> kPaths = {
-    "/attach",           "/configz",        "/containerLogs",    "/exec", "/flagz",       "/healthz", "/metrics",
-    "/metrics/cadvisor", "/metrics/probes", "/metrics/resource", "/pods", "/portForward", "/run",     "/runningpods",
-    "/stats/summary",    "/statusz"};
+constexpr std::array<std::string_view, 17> kPaths = {"/attach",
+                                                     "/configz",
+                                                     "/containerLogs",
+                                                     "/exec",
+                                                     "/flagz",
+                                                     "/healthz",
+                                                     "/logs",
+                                                     "/metrics",
+                                                     "/metrics/cadvisor",
+                                                     "/metrics/probes",
+                                                     "/metrics/resource",
+                                                     "/pods",
+                                                     "/portForward",
+                                                     "/run",
+                                                     "/runningpods",
+                                                     "/stats/summary",
+                                                     "/statusz"};
 constexpr const char* kAsked = "vch_guest_stats_requests_total";
 constexpr const char* kAskedHelp = "Guests asked for their figures: ok, or failed";
 
@@ -85,8 +99,7 @@ Task<Status> Observer::Serve(http::Exchange& exchange, Target target) {
   }
   if (root == "statusz") co_return co_await exchange.Respond(Text(200, Statusz()));
   if (root == "flagz") co_return co_await exchange.Respond(Text(200, Flagz()));
-  co_return co_await exchange.Respond(
-      Text(404, "vch-kubelet has no log files: it writes its log to standard error, where a supervisor keeps it"));
+  co_return co_await exchange.Respond(DaemonLog(target, deps_.log));
 }
 
 Task<Status> Observer::Run() {
@@ -148,13 +161,15 @@ Task<Status> Observer::Probes(http::Exchange& exchange) {
   const std::vector<PodProbesPtr> pods = co_await probes_.Get();
   CO_RETURN_IF_ERROR(co_await exchange.Begin(200, {{"Content-Type", std::string(kMetricsType)}}));
   std::string out;
-  bool begun = false;
-  for (const PodProbesPtr& pod : pods) {
-    std::string lines;
-    AppendProbes(*pod, &lines);
-    if (!lines.empty() && !std::exchange(begun, true)) AppendHeader(ProbeFamily(), &out);
-    out.append(lines);
-    CO_RETURN_IF_ERROR(co_await Flush(&exchange, &out, false));
+  for (const ProbeFamily& family : ProbeFamilies()) {
+    bool begun = false;
+    for (const PodProbesPtr& pod : pods) {
+      std::string lines;
+      family.append(family, *pod, &lines);
+      if (!lines.empty() && !std::exchange(begun, true)) AppendHeader(family, &out);
+      out.append(lines);
+      CO_RETURN_IF_ERROR(co_await Flush(&exchange, &out, false));
+    }
   }
   CO_RETURN_IF_ERROR(co_await Flush(&exchange, &out, true));
   co_return co_await exchange.Finish();

@@ -9,6 +9,7 @@
 
 #include "async/clock.h"
 #include "async/task.h"
+#include "base/log_memory.h"
 #include "guestlink/links.h"
 #include "http/server.h"
 #include "kubeletapi/guest_poll.h"
@@ -32,6 +33,7 @@ class Observer {
     // Flags and their values, by name.
     std::vector<std::pair<std::string, std::string>> flags;
     std::string version;
+    const LogMemory& log;  // the process's own
   };
   explicit Observer(Deps deps, PollOptions options = {});
 

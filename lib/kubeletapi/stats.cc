@@ -85,6 +85,20 @@ TreeStats TreeOf(const json::Value* item) {
   return {.used_bytes = json::Int(item, "usedBytes", -1), .inodes_used = json::Int(item, "inodesUsed", -1)};
 }
 
+std::vector<DeviceStats> DevicesOf(const json::Value* group) {
+  std::vector<DeviceStats> out;
+  if (group == nullptr) return out;
+  for (const json::Value& item : json::Items(*group, "devices")) {
+    DeviceStats device{.name = std::string(json::String(item, "name")),
+                       .read_bytes = json::Int(item, "readBytes", -1),
+                       .reads = json::Int(item, "reads", -1),
+                       .written_bytes = json::Int(item, "writtenBytes", -1),
+                       .writes = json::Int(item, "writes", -1)};
+    if (!device.name.empty()) out.push_back(std::move(device));
+  }
+  return out;
+}
+
 }  // namespace
 
 StatusOr<PodStatsPtr> DecodePodStats(const kube::Object& pod, const guestlink::LinkState& link, std::string_view body,
@@ -110,12 +124,14 @@ StatusOr<PodStatsPtr> DecodePodStats(const kube::Object& pod, const guestlink::L
     });
     container.root = TreeOf(json::Get(item, "rootfs"));
     container.logs = TreeOf(json::Get(item, "logs"));
+    container.devices = DevicesOf(&item);
     if (const ContainerStats* before = SameRun(previous, container)) {
       container.usage.cpu_nano_cores = NanoCores(container.usage.cpu_nanos, before->usage.cpu_nanos, between);
     }
     out->containers.push_back(std::move(container));
   }
   out->pod = UsageOf(json::Get(root, "pod"));
+  out->devices = DevicesOf(json::Get(root, "pod"));
   if (previous != nullptr) {
     out->pod.cpu_nano_cores = NanoCores(out->pod.cpu_nanos, previous->pod.cpu_nanos, between);
   }
@@ -145,10 +161,17 @@ StatusOr<PodProbesPtr> DecodePodProbes(const kube::Object& pod, const guestlink:
   auto out = std::make_shared<PodProbes>();
   ASSIGN_OR_RETURN(auto document, Begin(pod, body, now, out.get()));
   for (const json::Value& item : json::Items(document.root(), "probes")) {
-    out->probes.push_back({.container = std::string(json::String(item, "container")),
-                           .type = std::string(json::String(item, "type")),
-                           .successful = json::Int(item, "successful"),
-                           .failed = json::Int(item, "failed")});
+    ProbeCount probe{.container = std::string(json::String(item, "container")),
+                     .type = std::string(json::String(item, "type")),
+                     .successful = json::Int(item, "successful"),
+                     .failed = json::Int(item, "failed"),
+                     .duration_nanos = json::Int(item, "durationNanos")};
+    size_t i = 0;
+    for (const json::Value& count : json::Items(item, "within")) {
+      if (i < probe.within.size() && count.is_int64()) probe.within[i] = count.get_int64();
+      ++i;
+    }
+    out->probes.push_back(std::move(probe));
   }
   return out;
 }

@@ -1,6 +1,7 @@
 // What is known of the use of resources by node, pods and containers; and how a guest tells its part. Pure.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "absl/time/time.h"
 #include "base/status.h"
+#include "guestapi/probe_buckets.h"
 #include "guestlink/links.h"
 #include "kube/object.h"
 
@@ -35,12 +37,19 @@ struct TreeStats {
   int64_t used_bytes = -1, inodes_used = -1;
 };
 
+// What a control group has done with a block device.
+struct DeviceStats {
+  std::string name;  // "/dev/sda"
+  int64_t read_bytes = -1, reads = -1, written_bytes = -1, writes = -1;
+};
+
 struct ContainerStats {
   std::string name, id, image;
   absl::Time started = absl::InfinitePast();  // InfinitePast: not known; here and below
   Usage usage;
   int64_t memory_limit_bytes = -1, cpu_limit_milli = -1;  // -1: none
   TreeStats root, logs;                                   // the writable layer; logs of all its runs
+  std::vector<DeviceStats> devices;
 };
 
 struct InterfaceStats {
@@ -65,6 +74,7 @@ struct PodStats {
   absl::Time started = absl::InfinitePast();
   std::vector<ContainerStats> containers;  // those that run
   Usage pod;
+  std::vector<DeviceStats> devices;
   FileSystemStats scratch;                 // where writable layers, emptyDirs and logs are
   std::vector<VolumeStats> volumes;        // emptyDirs on it
   std::vector<InterfaceStats> interfaces;  // the pod's own first
@@ -87,6 +97,9 @@ struct NodeStats {
 struct ProbeCount {
   std::string container, type;  // Liveness, Readiness, Startup
   int64_t successful = 0, failed = 0;
+  // Of those that were successful: by guestapi::kProbeBuckets, the last for what took longer than all.
+  std::array<int64_t, guestapi::kProbeBuckets.size() + 1> within{};
+  int64_t duration_nanos = 0;
 };
 struct PodProbes {
   std::string uid, name, ns;

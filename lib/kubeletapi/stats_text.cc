@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kGiga = 1'000'000'000;
 constexpr std::string_view kPodsGroup = "/kubepods";
+constexpr std::string_view kScratch = "scratch";  // the device of container_fs_usage_bytes
 // Of CPU bandwidth control, in the guest as on any node.
 constexpr int64_t kCpuPeriodMicros = 100'000;
 
@@ -310,23 +311,39 @@ void CadvisorNetwork(const MetricFamily& family, const PodStats& pod, std::strin
          absl::StrCat(value), pod.time, out);
   }
 }
-void ScratchLine(const MetricFamily& family, const PodStats& pod, int64_t value, std::string* out) {
+void DeviceLine(const MetricFamily& family, const Group& g, std::string_view device, const PodStats& pod, int64_t value,
+                std::string* out) {
   if (value < 0) return;
   Line(family.name,
-       {{"container", ""},
-        {"device", "scratch"},
-        {"id", GroupOf(pod).id},
-        {"image", ""},
-        {"name", ""},
+       {{"container", g.container},
+        {"device", device},
+        {"id", g.id},
+        {"image", g.image},
+        {"name", g.name},
         {"namespace", pod.ns},
         {"pod", pod.name}},
        absl::StrCat(value), pod.time, out);
 }
+// The file system is the pod's; of its own a container has what it writes to its layer and its logs.
 void CadvisorFsUsage(const MetricFamily& family, const PodStats& pod, std::string* out) {
-  ScratchLine(family, pod, pod.scratch.used_bytes, out);
+  DeviceLine(family, GroupOf(pod), kScratch, pod, pod.scratch.used_bytes, out);
+  for (const ContainerStats& container : pod.containers) {
+    if (container.root.used_bytes < 0) continue;
+    DeviceLine(family, GroupOf(pod, container), kScratch, pod,
+               container.root.used_bytes + std::max<int64_t>(0, container.logs.used_bytes), out);
+  }
 }
 void CadvisorFsLimit(const MetricFamily& family, const PodStats& pod, std::string* out) {
-  ScratchLine(family, pod, pod.scratch.capacity_bytes, out);
+  DeviceLine(family, GroupOf(pod), kScratch, pod, pod.scratch.capacity_bytes, out);
+}
+void CadvisorDevices(const MetricFamily& family, const PodStats& pod, std::string* out) {
+  const auto lines = [&](const Group& group, const std::vector<DeviceStats>& devices) {
+    for (const DeviceStats& device : devices) {
+      DeviceLine(family, group, device.name, pod, device.*family.device_figure, out);
+    }
+  };
+  lines(GroupOf(pod), pod.devices);
+  for (const ContainerStats& container : pod.containers) lines(GroupOf(pod, container), container.devices);
 }
 // The node is cAdvisor's root group.
 void CadvisorNodeCpu(const MetricFamily& family, const NodeStats& node, std::string* out) {
@@ -368,11 +385,77 @@ void GuestAvailable(const MetricFamily& family, const PodStats& pod, std::string
   GuestLine(family, pod, pod.guest_available_bytes, out);
 }
 
+// Of /metrics/probes.
+void ProbeDurations(const ProbeFamily& family, const PodProbes& pod, std::string* out) {
+  for (const ProbeCount& probe : pod.probes) {
+    int64_t count = 0;
+    for (int64_t n : probe.within) count += n;
+    if (count == 0) continue;
+    const auto line = [&](std::string_view name, std::string_view bound, std::string_view value) {
+      const std::string whole = absl::StrCat(family.name, name);
+      if (bound.empty()) {
+        Line(whole,
+             {{"container", probe.container}, {"namespace", pod.ns}, {"pod", pod.name}, {"probe_type", probe.type}},
+             value, NoTime(), out);
+      } else {
+        Line(whole,
+             {{"container", probe.container},
+              {"namespace", pod.ns},
+              {"pod", pod.name},
+              {"probe_type", probe.type},
+              {"le", bound}},
+             value, NoTime(), out);
+      }
+    };
+    int64_t within = 0;
+    for (size_t i = 0; i < guestapi::kProbeBuckets.size(); ++i) {
+      within += probe.within[i];
+      line("_bucket", FromNanos(guestapi::kProbeBuckets[i]), absl::StrCat(within));
+    }
+    line("_bucket", "+Inf", absl::StrCat(count));
+    line("_sum", "", FromNanos(probe.duration_nanos));
+    line("_count", "", absl::StrCat(count));
+  }
+}
+void ProbeResults(const ProbeFamily& family, const PodProbes& pod, std::string* out) {
+  for (const ProbeCount& probe : pod.probes) {
+    for (const auto& [result, count] : {std::pair{"successful", probe.successful}, std::pair{"failed", probe.failed}}) {
+      if (count == 0) continue;
+      Line(family.name,
+           {{"container", probe.container},
+            {"namespace", pod.ns},
+            {"pod", pod.name},
+            {"pod_uid", pod.uid},
+            {"probe_type", probe.type},
+            {"result", result}},
+           absl::StrCat(count), NoTime(), out);
+    }
+  }
+}
+
+void Header(std::string_view name, std::string_view type, std::string_view help, std::string* out) {
+  absl::StrAppend(out, "# HELP ", name, " ", help, "\n# TYPE ", name, " ", type, "\n");
+}
+
+constexpr std::array kProbes = {
+    ProbeFamily{.name = "prober_probe_duration_seconds",
+                .type = "histogram",
+                .help = "How long successful probes of containers took, in seconds",
+                .append = ProbeDurations},
+    ProbeFamily{.name = "prober_probe_total",
+                .type = "counter",
+                .help = "Results of probes of containers, by type",
+                .append = ProbeResults},
+};
+
 constexpr MetricFamily OfUsage(std::string_view name, std::string_view type, std::string_view help,
                                int64_t Usage::* figure,
                                void (*pod)(const MetricFamily&, const PodStats&, std::string*) = CadvisorUsage,
                                void (*node)(const MetricFamily&, const NodeStats&, std::string*) = nullptr) {
   return {.name = name, .type = type, .help = help, .node = node, .pod = pod, .figure = figure};
+}
+constexpr MetricFamily OfDevice(std::string_view name, std::string_view help, int64_t DeviceStats::* figure) {
+  return {.name = name, .type = "counter", .help = help, .pod = CadvisorDevices, .device_figure = figure};
 }
 constexpr MetricFamily OfInterface(std::string_view name, std::string_view help, int64_t InterfaceStats::* figure) {
   return {.name = name, .type = "counter", .help = help, .pod = CadvisorNetwork, .interface_figure = figure};
@@ -421,10 +504,14 @@ constexpr std::array kCadvisor = {
                  .type = "gauge",
                  .help = "Size of the pod's scratch file system in bytes",
                  .pod = CadvisorFsLimit},
+    OfDevice("container_fs_reads_bytes_total", "Bytes read from block devices", &DeviceStats::read_bytes),
+    OfDevice("container_fs_reads_total", "Reads of block devices", &DeviceStats::reads),
     MetricFamily{.name = "container_fs_usage_bytes",
                  .type = "gauge",
                  .help = "Bytes in use on the pod's scratch file system",
                  .pod = CadvisorFsUsage},
+    OfDevice("container_fs_writes_bytes_total", "Bytes written to block devices", &DeviceStats::written_bytes),
+    OfDevice("container_fs_writes_total", "Writes to block devices", &DeviceStats::writes),
     MetricFamily{.name = "container_last_seen",
                  .type = "gauge",
                  .help = "When the guest told of it last, in seconds since the Unix epoch",
@@ -593,29 +680,9 @@ void AppendPodSummary(const PodStats& pod, bool all, std::string* out) {
 std::span<const MetricFamily> ResourceFamilies() { return kResource; }
 std::span<const MetricFamily> CadvisorFamilies() { return kCadvisor; }
 
-void AppendHeader(const MetricFamily& family, std::string* out) {
-  absl::StrAppend(out, "# HELP ", family.name, " ", family.help, "\n# TYPE ", family.name, " ", family.type, "\n");
-}
+std::span<const ProbeFamily> ProbeFamilies() { return kProbes; }
 
-MetricFamily ProbeFamily() {
-  return {.name = "prober_probe_total", .type = "counter", .help = "Results of probes of containers, by type"};
-}
-
-void AppendProbes(const PodProbes& pod, std::string* out) {
-  const MetricFamily family = ProbeFamily();
-  for (const ProbeCount& probe : pod.probes) {
-    for (const auto& [result, count] : {std::pair{"successful", probe.successful}, std::pair{"failed", probe.failed}}) {
-      if (count == 0) continue;
-      Line(family.name,
-           {{"container", probe.container},
-            {"namespace", pod.ns},
-            {"pod", pod.name},
-            {"pod_uid", pod.uid},
-            {"probe_type", probe.type},
-            {"result", result}},
-           absl::StrCat(count), NoTime(), out);
-    }
-  }
-}
+void AppendHeader(const MetricFamily& family, std::string* out) { Header(family.name, family.type, family.help, out); }
+void AppendHeader(const ProbeFamily& family, std::string* out) { Header(family.name, family.type, family.help, out); }
 
 }  // namespace vck::kubeletapi

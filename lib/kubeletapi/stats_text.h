@@ -26,17 +26,21 @@ struct MetricFamily {
   // For families that differ in nothing but the figure.
   int64_t Usage::* figure = nullptr;
   int64_t InterfaceStats::* interface_figure = nullptr;
+  int64_t DeviceStats::* device_figure = nullptr;
 };
 // By name. /metrics/resource, without resource_scrape_error.
 std::span<const MetricFamily> ResourceFamilies();
 // /metrics/cadvisor.
 std::span<const MetricFamily> CadvisorFamilies();
+// /metrics/probes, by name.
+struct ProbeFamily {
+  std::string_view name, type, help;
+  void (*append)(const ProbeFamily& family, const PodProbes& pod, std::string* out);
+};
+std::span<const ProbeFamily> ProbeFamilies();
 // "# HELP" and "# TYPE".
 void AppendHeader(const MetricFamily& family, std::string* out);
-
-// /metrics/probes: prober_probe_total.
-MetricFamily ProbeFamily();
-void AppendProbes(const PodProbes& pod, std::string* out);
+void AppendHeader(const ProbeFamily& family, std::string* out);
 
 // A figure of 10⁻⁹ in units, exactly: 1500000000 is "1.5".
 std::string FromNanos(int64_t nanos);

@@ -113,7 +113,8 @@ struct VSphereSide {
 };
 
 struct App::Impl {
-  Impl(Executor e, Clock& c, Options o) : executor(e), clock(c), options(std::move(o)), pool(2) {}
+  Impl(Executor e, Clock& c, Options o, const LogMemory& l)
+      : executor(e), clock(c), options(std::move(o)), log(l), pool(2) {}
 
   Task<Status> Run();
   Status Make();
@@ -141,6 +142,7 @@ struct App::Impl {
   Executor executor;
   Clock& clock;
   Options options;
+  const LogMemory& log;
   asio::thread_pool pool;
   metrics::Registry registry;
   Event stop;
@@ -315,7 +317,8 @@ Status App::Impl::Make() {
                                                     return OpenLog(std::move(uid), std::move(container), previous);
                                                   },
                                               .registry = registry,
-                                              .node_stats = [this] { return meter->Now(KnownCapacity()); }},
+                                              .node_stats = [this] { return meter->Now(KnownCapacity()); },
+                                              .log = log},
                                              options, host_ip));
   }
   RegisterMetrics();
@@ -749,8 +752,8 @@ void App::Impl::Record(const kube::Object& pod, bool warning, std::string reason
                   std::move(message));
 }
 
-App::App(Executor executor, Clock& clock, Options options)
-    : impl_(std::make_unique<Impl>(executor, clock, std::move(options))) {}
+App::App(Executor executor, Clock& clock, Options options, const LogMemory& log)
+    : impl_(std::make_unique<Impl>(executor, clock, std::move(options), log)) {}
 App::~App() = default;
 Task<Status> App::Run() { return impl_->Run(); }
 void App::Stop() {

@@ -6,6 +6,7 @@
 #include "async/clock.h"
 #include "async/task.h"
 #include "async/wait.h"
+#include "base/log_memory.h"
 #include "base/status.h"
 #include "node/options.h"
 
@@ -13,8 +14,8 @@ namespace vck::node {
 
 class App {
  public:
-  // `options` have passed Validate().
-  App(Executor executor, Clock& clock, Options options);
+  // `options` have passed Validate(). `log`: what this process writes, for /logs; it outlives the app.
+  App(Executor executor, Clock& clock, Options options, const LogMemory& log);
   ~App();
 
   // Runs until Stop() and the drain that follows it, or until something that no retry mends is wrong: bad credentials

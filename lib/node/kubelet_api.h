@@ -8,6 +8,7 @@
 
 #include "async/clock.h"
 #include "async/task.h"
+#include "base/log_memory.h"
 #include "guestlink/links.h"
 #include "kube/client.h"
 #include "kubeletapi/api.h"
@@ -30,6 +31,7 @@ class KubeletApi {
     kubeletapi::OpenLogArchive archive;  // may be empty
     metrics::Registry& registry;
     std::function<kubeletapi::NodeStats()> node_stats;
+    const LogMemory& log;  // the process's own
   };
   // Reads the certificate files; errors name the flag. `options.api.port` is not 0.
   static StatusOr<std::unique_ptr<KubeletApi>> Create(Deps deps, const Options& options, const std::string& node_ip);

@@ -10,8 +10,8 @@ constexpr int kProbeTries = 3;
 
 }  // namespace
 
-Handlers::Handlers(Executor executor, Prober& prober, Sink sink)
-    : executor_(executor), prober_(prober), sink_(std::move(sink)), ended_(executor) {}
+Handlers::Handlers(Executor executor, Clock& clock, Prober& prober, Sink sink)
+    : executor_(executor), clock_(clock), prober_(prober), sink_(std::move(sink)), ended_(executor) {}
 
 Handlers::Group Handlers::Of(const std::string& run_id) {
   Group& group = runs_[run_id];
@@ -41,12 +41,16 @@ void Handlers::Do(const EndHandlers& action) {
 Task<> Handlers::JoinGroup(Group group) { (void)co_await group->Join(); }
 
 Task<> Handlers::Probe(Handlers* self, RunProbe action) {
+  const Instant begin = self->clock_.Now();
   HandlerResult result;
   for (int i = 0; i < kProbeTries; ++i) {
     result = co_await self->prober_.Probe(action.run_id, action.handler, action.timeout);
     if (result.outcome != HandlerResult::Outcome::kError) break;
   }
-  self->sink_(ProbeDone{.run_id = std::move(action.run_id), .kind = action.kind, .result = std::move(result)});
+  self->sink_(ProbeDone{.run_id = std::move(action.run_id),
+                        .kind = action.kind,
+                        .result = std::move(result),
+                        .took = self->clock_.Now() - begin});
 }
 
 Task<> Handlers::Hook(Handlers* self, RunHook action) {

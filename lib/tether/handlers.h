@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "async/clock.h"
 #include "async/task_group.h"
 #include "tether/lifecycle.h"
 #include "tether/prober.h"
@@ -15,8 +16,8 @@ namespace vck::tether {
 class Handlers {
  public:
   using Sink = std::function<void(Event)>;
-  // Answers go to `sink`, never from within a call. `prober` outlives this.
-  Handlers(Executor executor, Prober& prober, Sink sink);
+  // Answers go to `sink`, never from within a call. `clock` and `prober` outlive this.
+  Handlers(Executor executor, Clock& clock, Prober& prober, Sink sink);
 
   void Do(RunProbe action);
   void Do(RunHook action);
@@ -34,6 +35,7 @@ class Handlers {
   static Task<> JoinGroup(Group group);
 
   Executor executor_;
+  Clock& clock_;
   Prober& prober_;
   Sink sink_;
   std::map<std::string, Group> runs_;

@@ -63,6 +63,7 @@ struct ProbeDone {
   std::string run_id;
   ProbeKind kind = ProbeKind::kLiveness;
   HandlerResult result;
+  absl::Duration took = absl::ZeroDuration();  // with all its tries
 };
 struct HookDone {
   std::string run_id;

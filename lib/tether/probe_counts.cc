@@ -1,5 +1,7 @@
 #include "tether/probe_counts.h"
 
+#include <algorithm>
+
 namespace vck::tether {
 
 void ProbeCounts::Count(const ProbeDone& done) {
@@ -10,6 +12,7 @@ void ProbeCounts::Count(const ProbeDone& done) {
     case HandlerResult::Outcome::kSuccess:
     case HandlerResult::Outcome::kWarning:
       ++results.successful;
+      AddDuration(absl::ToInt64Nanoseconds(done.took), &results);
       break;
     case HandlerResult::Outcome::kFailure:
       ++results.failed;
@@ -19,13 +22,21 @@ void ProbeCounts::Count(const ProbeDone& done) {
   }
 }
 
+void ProbeCounts::AddDuration(int64_t nanos, Results* results) {
+  const auto& bounds = guestapi::kProbeBuckets;
+  results->duration_nanos += nanos;
+  ++results->within[static_cast<size_t>(std::ranges::lower_bound(bounds, nanos) - bounds.begin())];
+}
+
 json::Object ProbeCounts::ToJson(absl::Time now) const {
   json::Array probes;
   for (const auto& [key, results] : results_) {
     probes.push_back(json::Object{{"container", key.first},
                                   {"type", ProbeName(key.second)},
                                   {"successful", results.successful},
-                                  {"failed", results.failed}});
+                                  {"failed", results.failed},
+                                  {"durationNanos", results.duration_nanos},
+                                  {"within", json::Array(results.within.begin(), results.within.end())}});
   }
   json::Object out;
   out["time"] = absl::ToUnixNanos(now);

@@ -47,7 +47,7 @@ class TetherImpl : public Tether {
         lifecycle_(options_.boot_id, [] { return RandomHex(kRunIdBytes); }),
         runtime_(options_.runtime([this](Event event) { Step(std::move(event)); })),
         prober_(options_.prober(clock, *runtime_, Address())),
-        handlers_(executor, *prober_, [this](Event event) { Step(std::move(event)); }) {
+        handlers_(executor, clock_, *prober_, [this](Event event) { Step(std::move(event)); }) {
     if (options_.journal != nullptr) LoadJournal();
   }
 

@@ -1,6 +1,9 @@
 #include "base/log.h"
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "base/digest.h"
+#include "base/log_memory.h"
 #include "base/status.h"
 #include "gtest/gtest.h"
 
@@ -17,6 +20,32 @@ TEST(Log, JsonEscapesWhatWouldBreakALine) {
   EXPECT_EQ(FormatLogLine(LogFormat::kJson, Severity::kError, "a\nb", {{"err", absl::NotFoundError("no\tway")}}, "f.cc",
                           1, 1767225601000042, 77),
             R"({"ts":1767225601000.042,"level":"error","caller":"f.cc:1","msg":"a\nb","err":"NOT_FOUND: no\tway"})");
+}
+
+TEST(LogMemory, KeepsTheNewestLines) {
+  LogMemory memory(10);
+  EXPECT_EQ(memory.Text(), "");
+  for (int i = 1; i <= 5; ++i) memory.Add(i, absl::StrCat("l", i, "\n"));
+  EXPECT_EQ(memory.Text(), "l3\nl4\nl5\n");
+  EXPECT_EQ(memory.Text({.tail = 2}), "l4\nl5\n");
+  EXPECT_EQ(memory.Text({.tail = 0}), "");
+  EXPECT_EQ(memory.Text({.since = 4}), "l4\nl5\n");
+  EXPECT_EQ(memory.Text({.until = 4, .tail = 1}), "l4\n");
+  EXPECT_EQ(memory.Text({.since = 4, .until = 3}), "");
+  memory.Add(6, "longer than all of it\n");
+  EXPECT_EQ(memory.Text(), "longer than all of it\n");
+  memory.Add(7, "l7\n");
+  EXPECT_EQ(memory.Text(), "l7\n");
+}
+
+TEST(LogMemory, IsWrittenByTheLog) {
+  static LogMemory memory(1000);  // as long as the process, as it has to be
+  SetLogMemory(&memory);
+  Log(Severity::kInfo, "Remembered", {{"n", 1}});
+  LogV(9, "Not wanted");
+  SetLogMemory(nullptr);
+  Log(Severity::kInfo, "Forgotten");
+  EXPECT_TRUE(absl::EndsWith(memory.Text(), "\"Remembered\" n=1\n")) << memory.Text();
 }
 
 TEST(Status, AnnotateKeepsCodeAndPayload) {

@@ -70,6 +70,19 @@ TEST(Stats, Interfaces) {
             R"("txBytes":2345678,"txPackets":21,"txErrors":22,"txDropped":23})");
 }
 
+TEST(Stats, BlockDevices) {
+  const auto name = [](std::string_view number) { return std::string(number == "8:0" ? "/dev/sda" : ""); };
+  auto devices = ParseIoStat(
+      "8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n"
+      "8:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=5 dios=6\n8:0\n8:0 rbytes=x\n\n",
+      name);
+  ASSERT_EQ(devices.size(), 2u);
+  EXPECT_EQ(json::Serialize(ToJson(devices[0])),
+            R"({"name":"/dev/sda","readBytes":4096,"reads":1,"writtenBytes":8192,"writes":2})");
+  EXPECT_EQ(devices[1].read_bytes, 0);
+  EXPECT_TRUE(ParseIoStat("", name).empty());
+}
+
 TEST(Stats, TheWholeGuest) {
   Machine machine = ParseMachine("cpu  100 20 30 4000 500 6 7 8 9 10\ncpu0 1 2 3 4\n",
                                  "MemTotal:         131072 kB\nMemFree:  1 kB\nMemAvailable:      65536 kB\n", 100);

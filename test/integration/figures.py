@@ -136,6 +136,8 @@ def probes_are_counted(lab):
         return sum(series(asked(lab, "/metrics/probes"), "prober_probe_total", pod="probed", probe_type="Readiness", result="successful"))
     first = wait_for("a probe", count, 60)
     wait_for("more probes", lambda: count() > first, 60)
+    took = series(asked(lab, "/metrics/probes"), "prober_probe_duration_seconds_count", pod="probed", probe_type="Readiness")
+    expect(sum(took) >= first, f"durations of {took} probes")
     lab.kubectl("delete", "pod", "probed", "--timeout=60s")
     wait_for("their end", lambda: count() == 0, 30)
 
@@ -162,8 +164,11 @@ def the_kubelet_tells_of_itself(lab):
     expect(config["kind"] == "KubeletConfiguration" and config["authentication"]["anonymous"] == {"enabled": False}, str(config))
     expect("node-name=vch1\n" in asked(lab, "/flagz"), "no flags")
     expect("kubelet statusz" in asked(lab, "/statusz"), "no status")
-    error = lab.kubectl("get", "--raw", f"/api/v1/nodes/{NODE}/proxy/logs/", check=False)
-    expect(error == "", error)
+    expect("vch-kubelet.log" in asked(lab, "/logs/"), "no list of logs")
+    log = asked(lab, "/logs/vch-kubelet.log")
+    expect('"Serving the kubelet API"' in log, log[:1000])
+    last = asked(lab, "/logs/?query=kubelet&tailLines=2").splitlines()
+    expect(len(last) == 2, str(last))
 
 
 def kubectl_top_with_metrics_server(lab):

@@ -155,6 +155,7 @@ class ApiTest : public ::testing::Test {
   Status health_;
   ApiOptions options_;
   metrics::Registry registry_;
+  LogMemory log_{size_t{1} << 16};
   NodeStats node_;
   Observer observer_{{.clock = net_.clock(),
                       .links = *kubelet_,
@@ -163,7 +164,8 @@ class ApiTest : public ::testing::Test {
                       .node = [this] { return node_; },
                       .configz = R"({"kind":"KubeletConfiguration","maxPods":7})",
                       .flags = {{"max-pods", "7"}, {"node-name", "vch1"}},
-                      .version = "1.2.3"},
+                      .version = "1.2.3",
+                      .log = log_},
                      {.fresh = absl::Milliseconds(300),
                       .patience = absl::Seconds(2),
                       .guest = absl::Seconds(1),

@@ -150,15 +150,38 @@ TEST_F(ObserverTest, TheKubeletItself) {
   EXPECT_THAT(statusz, HasSubstr("kubelet statusz\n"));
   EXPECT_THAT(statusz, HasSubstr("\nUp: 0 hr 00 min 0"));
   EXPECT_THAT(statusz, HasSubstr("\nBinary version: vch-kubelet 1.2.3\n"));
-  auto logs = Get("/logs/");
-  EXPECT_EQ(logs.status, 404);
-  EXPECT_THAT(logs.body, HasSubstr("standard error"));
   for (const char* path :
        {"/stats", "/stats/container", "/stats/summary/x", "/metrics/x", "/configz/x", "/statusz/x"}) {
     EXPECT_EQ(Get(path).status, 404) << path;
   }
   for (const char* path : {"/stats/summary", "/metrics", "/metrics/resource", "/configz", "/logs/x"}) {
     EXPECT_EQ(Fetch({.method = "POST", .target = path}).status, 405) << path;
+  }
+}
+
+TEST_F(ObserverTest, TheKubeletsLog) {
+  log_.Add(1'000'000, "first\n");
+  log_.Add(2'000'000, "second\n");
+  log_.Add(3'000'000, "third\n");
+  for (const char* path : {"/logs", "/logs/"}) {
+    auto list = Get(path);
+    EXPECT_EQ(list.headers.Get("Content-Type"), "text/html; charset=utf-8");
+    EXPECT_EQ(list.body, "<pre>\n<a href=\"vch-kubelet.log\">vch-kubelet.log</a>\n</pre>\n");
+  }
+  auto all = Get("/logs/vch-kubelet.log");
+  EXPECT_EQ(all.headers.Get("Content-Type"), "text/plain; charset=utf-8");
+  EXPECT_EQ(all.body, "first\nsecond\nthird\n");
+  // As kubectl's node log queries ask.
+  EXPECT_EQ(Get("/logs/?query=kubelet").body, all.body);
+  EXPECT_EQ(Get("/logs/?query=vch-kubelet&tailLines=1").body, "third\n");
+  EXPECT_EQ(Get("/logs/?query=kubelet&sinceTime=1970-01-01T00:00:02Z").body, "second\nthird\n");
+  EXPECT_EQ(Get("/logs/?query=kubelet&untilTime=1970-01-01T00:00:02Z&tailLines=1").body, "second\n");
+  EXPECT_EQ(Get("/logs/?query=kubelet&query=containerd").status, 404);
+  EXPECT_EQ(Get("/logs/syslog").status, 404);
+  EXPECT_EQ(Get("/logs/vch-kubelet.log/x").status, 404);
+  for (const char* wrong : {"tailLines=x", "tailLines=-1", "tailLines=100001", "sinceTime=yesterday", "untilTime=0",
+                            "pattern=a", "boot=-1", "sinceTime=1970-01-01T00:00:02Z&untilTime=1970-01-01T00:00:01Z"}) {
+    EXPECT_EQ(Get(absl::StrCat("/logs/?query=kubelet&", wrong)).status, 400) << wrong;
   }
 }
 
@@ -177,7 +200,7 @@ TEST_F(ObserverTest, WhoMayKnow) {
     EXPECT_EQ(as(), 403) << c.path;
     for (const std::string& subresource : c.any_of) {
       reviews_.allowed = {absl::StrCat("alice get ", subresource)};
-      EXPECT_EQ(as(), c.path == "/logs/" ? 404 : 200) << c.path << " " << subresource;
+      EXPECT_EQ(as(), 200) << c.path << " " << subresource;
     }
   }
   EXPECT_EQ(asked_["/v1/stats"], 0);

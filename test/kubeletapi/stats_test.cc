@@ -158,6 +158,12 @@ TEST(Stats, PartsOfTheScratchFileSystem) {
   EXPECT_THAT(all,
               HasSubstr(absl::StrCat(R"("volume":[)", kRoom,
                                      R"("usedBytes":10,"inodesFree":90,"inodes":100,"inodesUsed":1,"name":"data"}])")));
+  std::string usage;
+  for (const MetricFamily& family : CadvisorFamilies()) {
+    if (family.name == "container_fs_usage_bytes") family.pod(family, *pod, &usage);
+  }
+  EXPECT_THAT(usage, testing::StartsWith(R"(container_fs_usage_bytes{container="c",device="scratch",)"));
+  EXPECT_THAT(usage, HasSubstr("} 50 ")) << "the writable layer and logs";
   EXPECT_THAT(some, Not(HasSubstr("usedBytes")));
   // A guest that does not count says nothing of it.
   std::string none;
@@ -241,7 +247,17 @@ TEST(Metrics, OfCadvisor) {
   line("container_cpu_usage_seconds_total", with(c, "id=", R"(cpu="total")"), "1.5", at);
   line("container_cpu_user_seconds_total", c, "1", at);
   line("container_fs_limit_bytes", with(pod, "id=", R"(device="scratch")"), "1000", at);
+  const std::string pod_sda = with(pod, "id=", R"(device="/dev/sda")");
+  const std::string c_sda = with(c, "id=", R"(device="/dev/sda")");
+  line("container_fs_reads_bytes_total", pod_sda, "1024", at);
+  line("container_fs_reads_bytes_total", c_sda, "512", at);
+  line("container_fs_reads_total", pod_sda, "2", at);
+  line("container_fs_reads_total", c_sda, "1", at);
   line("container_fs_usage_bytes", with(pod, "id=", R"(device="scratch")"), "350", at);
+  line("container_fs_writes_bytes_total", pod_sda, "8192", at);
+  line("container_fs_writes_bytes_total", c_sda, "8192", at);
+  line("container_fs_writes_total", pod_sda, "2", at);
+  line("container_fs_writes_total", c_sda, "2", at);
   line("container_last_seen", pod, "1772366500", at);
   line("container_last_seen", c, "1772366500", at);
   line("container_memory_cache", c, "900000", at);
@@ -306,11 +322,39 @@ TEST(Metrics, NumbersAreExact) {
 TEST(Metrics, OfProbes) {
   auto probes = DecodePodProbes(
       *Pod(), Link(),
-      R"({"time":5,"probes":[{"container":"c","type":"Liveness","successful":3,"failed":1},{"container":"c","type":"Readiness","successful":0,"failed":2}]})",
+      R"({"time":5,"probes":[{"container":"c","type":"Liveness","successful":3,"failed":1,)"
+      R"("durationNanos":1503000000,"within":[2,0,0,0,0,0,0,0,1]},)"
+      R"({"container":"c","type":"Readiness","successful":0,"failed":2,"durationNanos":0,"within":[]}]})",
       kNow, nullptr);
   ASSERT_TRUE(probes.ok());
+  std::string durations;
+  ASSERT_EQ(ProbeFamilies().size(), 2u);
+  ProbeFamilies()[0].append(ProbeFamilies()[0], **probes, &durations);
+  std::string expected;
+  for (const auto& [bound, count] : {std::pair{"0.005", 2},
+                                     {"0.01", 2},
+                                     {"0.025", 2},
+                                     {"0.05", 2},
+                                     {"0.1", 2},
+                                     {"0.25", 2},
+                                     {"0.5", 2},
+                                     {"1", 2},
+                                     {"2.5", 3},
+                                     {"5", 3},
+                                     {"10", 3},
+                                     {"+Inf", 3}}) {
+    absl::StrAppend(&expected,
+                    R"(prober_probe_duration_seconds_bucket{container="c",namespace="shop",pod="web",)"
+                    R"(probe_type="Liveness",le=")",
+                    bound, "\"} ", count, "\n");
+  }
+  for (const auto& [name, value] : {std::pair{"sum", "1.503"}, {"count", "3"}}) {
+    absl::StrAppend(&expected, "prober_probe_duration_seconds_", name,
+                    R"({container="c",namespace="shop",pod="web",probe_type="Liveness"} )", value, "\n");
+  }
+  EXPECT_EQ(durations, expected);
   std::string out;
-  AppendProbes(**probes, &out);
+  ProbeFamilies()[1].append(ProbeFamilies()[1], **probes, &out);
   EXPECT_EQ(
       out,
       R"(prober_probe_total{container="c",namespace="shop",pod="web",pod_uid="uid-1",probe_type="Liveness",result="successful"} 3

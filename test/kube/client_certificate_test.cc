@@ -6,13 +6,11 @@
 
 #include <unistd.h>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "json/json.h"
 #include "kube/key_pair.h"
 #include "support.h"
+#include "support/fake_signer.h"
 
 namespace vck::kube {
 namespace {
@@ -129,29 +127,11 @@ TEST_F(ClientCertificateTest, ADirectoryThatIsNotThereIsNamed) {
 }
 
 TEST_F(ClientCertificateTest, RenewedInTimeAndUsedByTheClient) {
-  bool approve = false;
-  int asked = 0;
-  std::string signed_cert;
-  auto http = std::make_shared<testing::FakeHttp>(loop_.clock(), [&](const http::Request& request) {
-    testing::FakeReply reply;
-    if (request.method == "POST") {
-      ++asked;
-      auto body = json::Parse(request.body);
-      const json::Value* spec = json::Get(*body, "spec");
-      EXPECT_EQ(json::String(spec, "signerName"), "kubernetes.io/kube-apiserver-client-kubelet");
-      EXPECT_THAT(json::Serialize(*json::Get(spec, "usages")), R"(["digital signature","client auth"])");
-      std::string csr;
-      EXPECT_TRUE(absl::Base64Unescape(json::String(spec, "request"), &csr));
-      signed_cert = Sign(csr, {.common_name = "system:node:vch1", .organizations = {"system:nodes"}});
-      reply.status = 201;
-      reply.body = R"({"metadata":{"name":"csr-1"}})";
-      return reply;
-    }
-    reply.body = approve ? absl::StrCat(R"({"metadata":{"name":"csr-1"},"status":{"certificate":")",
-                                        absl::Base64Escape(signed_cert), R"("}})")
-                         : R"({"metadata":{"name":"csr-1"},"status":{}})";
-    return reply;
-  });
+  testing::FakeSigner signer(loop_.clock(), ca_, ca_key_,
+                             {.signer = "kubernetes.io/kube-apiserver-client-kubelet",
+                              .usages = R"(["digital signature","client auth"])",
+                              .names = {.common_name = "system:node:vch1", .organizations = {"system:nodes"}}});
+  auto http = std::make_shared<testing::FakeHttp>(loop_.clock(), std::ref(signer));
   RestConfig config = ConfigWith(Issue());
   auto certificate = *Adopt(&config);
   ASSERT_NE(certificate, nullptr);
@@ -163,18 +143,18 @@ TEST_F(ClientCertificateTest, RenewedInTimeAndUsedByTheClient) {
   asio::co_spawn(loop_.context(), certificate->Run(client),
                  asio::bind_cancellation_slot(stop.slot(), [&](std::exception_ptr) { ended = true; }));
   loop_.Advance(absl::Hours(60));
-  EXPECT_EQ(asked, 0);
+  EXPECT_EQ(signer.asked, 0);
   loop_.Advance(absl::Hours(30));
-  ASSERT_GE(asked, 1) << "between 70 and 90 percent of its life";
+  ASSERT_GE(signer.asked, 1) << "between 70 and 90 percent of its life";
   // Nobody approves it in time: asked for again, not too often.
-  const int before = asked;
+  const int before = signer.asked;
   loop_.Advance(absl::Hours(1));
-  EXPECT_GE(asked, before + 2);
-  EXPECT_LE(asked, before + 4);
-  approve = true;
+  EXPECT_GE(signer.asked, before + 2);
+  EXPECT_LE(signer.asked, before + 4);
+  signer.approve = true;
   loop_.Advance(absl::Minutes(30));
   ASSERT_TRUE(Until([&] { return credentials->refreshed == 1; }));
-  EXPECT_THAT(Kept(), HasSubstr(signed_cert));
+  EXPECT_THAT(Kept(), HasSubstr(signer.signed_cert));
   EXPECT_EQ(std::filesystem::status(options_.store_file).permissions(),
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
   stop.emit(asio::cancellation_type::terminal);

@@ -5,14 +5,11 @@
 
 #include <unistd.h>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "json/json.h"
 #include "kube/client.h"
 #include "kube/kubeconfig.h"
-#include "support/fake_http.h"
+#include "support/fake_signer.h"
 #include "support/loop.h"
 
 namespace vck::kubeletapi {
@@ -114,30 +111,11 @@ TEST_F(TlsSourceTest, RealFilesAreReadAgain) {
 // An API server that signs what it is asked for.
 TEST_F(TlsSourceTest, ByRequestAndRenewedInTime) {
   Issued ca = Certificate("ca", loop_.clock().WallNow());
-  int requests = 0;
-  std::string signed_cert;
-  bool approve = false;
-  auto http = std::make_shared<testing::FakeHttp>(loop_.clock(), [&](const http::Request& request) {
-    testing::FakeReply reply;
-    if (request.method == "POST") {
-      ++requests;
-      auto body = json::Parse(request.body);
-      const json::Value* spec = json::Get(*body, "spec");
-      EXPECT_EQ(json::String(spec, "signerName"), "kubernetes.io/kubelet-serving");
-      std::string csr;
-      EXPECT_TRUE(absl::Base64Unescape(json::String(spec, "request"), &csr));
-      signed_cert = *http::SignCertificate(
-          csr, {.common_name = "system:node:vch1", .lifetime = absl::Hours(100), .now = loop_.clock().WallNow()},
-          ca.cert, ca.key);
-      reply.status = 201;
-      reply.body = R"({"metadata":{"name":"csr-1"}})";
-      return reply;
-    }
-    reply.body = approve ? absl::StrCat(R"({"metadata":{"name":"csr-1"},"status":{"certificate":")",
-                                        absl::Base64Escape(signed_cert), R"("}})")
-                         : R"({"metadata":{"name":"csr-1"},"status":{}})";
-    return reply;
-  });
+  testing::FakeSigner signer(loop_.clock(), ca.cert, ca.key,
+                             {.signer = "kubernetes.io/kubelet-serving",
+                              .usages = R"(["digital signature","server auth"])",
+                              .names = {.common_name = "system:node:vch1"}});
+  auto http = std::make_shared<testing::FakeHttp>(loop_.clock(), std::ref(signer));
   kube::RestConfig config;
   config.server = *http::ParseUrl("https://api:6443");
   kube::Client client(loop_.clock(), http, kube::CredentialSource::Create(loop_.clock(), pool_, config), config);
@@ -149,12 +127,12 @@ TEST_F(TlsSourceTest, ByRequestAndRenewedInTime) {
   asio::co_spawn(loop_.context(), source->Run(loop_.executor()),
                  asio::bind_cancellation_slot(stop.slot(), [](std::exception_ptr, Status) {}));
   loop_.Advance(absl::Minutes(10));
-  EXPECT_EQ(requests, 1);
+  EXPECT_EQ(signer.asked, 1);
   EXPECT_TRUE(seen.empty()) << "self-signed, as long as nobody approves";
-  approve = true;
+  signer.approve = true;
   loop_.Advance(absl::Minutes(2));
   ASSERT_EQ(seen.size(), 1u);
-  EXPECT_EQ(seen[0], signed_cert);
+  EXPECT_EQ(seen[0], signer.signed_cert);
   // The thread that keeps it needs a moment of real time.
   for (int i = 0; i < 1000 && !std::filesystem::exists(options_.store_file); ++i) {
     ::usleep(10'000);
@@ -163,21 +141,21 @@ TEST_F(TlsSourceTest, ByRequestAndRenewedInTime) {
   EXPECT_EQ(std::filesystem::status(options_.store_file).permissions(),
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
   // The next run takes it up, one of another node does not.
-  EXPECT_EQ((*Create())->state().cert_pem, signed_cert);
+  EXPECT_EQ((*Create())->state().cert_pem, signer.signed_cert);
   options_.node_name = "vch2";
-  EXPECT_NE((*Create())->state().cert_pem, signed_cert);
+  EXPECT_NE((*Create())->state().cert_pem, signer.signed_cert);
   options_.node_name = "vch1";
   loop_.Advance(absl::Hours(60));
-  EXPECT_EQ(requests, 1);
+  EXPECT_EQ(signer.asked, 1);
   loop_.Advance(absl::Hours(35));
-  EXPECT_EQ(requests, 2) << "between 70 and 90 percent of its life";
+  EXPECT_EQ(signer.asked, 2) << "between 70 and 90 percent of its life";
   EXPECT_EQ(seen.size(), 2u);
   stop.emit(asio::cancellation_type::terminal);
   loop_.RunReady();
   loop_.Run(client.Close());
   // What has expired is of no use.
   loop_.Advance(absl::Hours(1000));
-  EXPECT_NE((*Create())->state().cert_pem, signed_cert);
+  EXPECT_NE((*Create())->state().cert_pem, signer.signed_cert);
 }
 
 }  // namespace

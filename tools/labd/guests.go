@@ -61,3 +61,18 @@ func execute(args []string) error {
 	}
 	return syscall.Exec(program, args[1:], os.Environ())
 }
+
+// printAccel tells others, who run guests without a lab, what the lab would run them with.
+func printAccel([]string) error {
+	scratch, err := os.MkdirTemp("", "vch-accel-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	accel, why := qemu.ChooseAccel("auto", scratch)
+	if why != "" {
+		fmt.Fprintf(os.Stderr, "lab: no KVM: %s\n", why)
+	}
+	fmt.Println(accel)
+	return nil
+}

@@ -56,6 +56,7 @@ func commands() []command {
 		{name: "vm", usage: "DIR on|off|reset|shutdown|unregister|destroy NAME", help: "Does to a VM what somebody at the vSphere client would do; off and destroy as one step: tools/lab vm DIR destroy NAME --force.", run: vm},
 		{name: "leaks", usage: "DIR", help: "Prints VMs and datastore files that are there, as JSON; exit status 1 if there are any.", run: withLab(0, leaks)},
 		{name: "exec", usage: "DIR COMMAND [ARGUMENTS]", help: "Runs a command where the lab's parts live: with --guests qemu that is where pods can be reached.", run: execute},
+		{name: "accel", help: "Prints how guests would run here: kvm, or tcg and on standard error why not kvm.", run: printAccel},
 		{name: "keeper", run: keeper, hidden: true},
 		{name: "images", run: buildImages, hidden: true},
 		{name: "qemu", run: withLab(0, func(l *lab.Lab, _ []string) error { return qemu.Run(l.GuestsConfig()) }), hidden: true},

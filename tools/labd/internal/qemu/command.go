@@ -41,14 +41,10 @@ func (v *vm) command(fwCfg []string) ([]string, error) {
 	if h == nil {
 		return nil, errors.New("vCenter does not say what hardware it has")
 	}
-	cpu := "host"
-	if v.accel == "tcg" {
-		cpu = "max,la57=off" // a fifth level of page tables would only cost time
-	}
 	args := []string{
 		"-name", "guest=" + escape(v.Name), "-uuid", h.UUID,
 		"-nodefaults", "-no-user-config", "-display", "none", "-msg", "timestamp=on",
-		"-machine", "pc,vmport=off,accel=" + v.accel, "-cpu", cpu, "-smp", strconv.Itoa(h.CPUs), "-m", strconv.Itoa(h.MemoryMB),
+		"-machine", "pc,vmport=off,accel=" + v.accel, "-cpu", cpuOf(v.accel), "-smp", strconv.Itoa(h.CPUs), "-m", strconv.Itoa(h.MemoryMB),
 		"-boot", "strict=on", // nothing boots but what has a boot index
 		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", fdMonitor), "-mon", "chardev=monitor,mode=control",
 		"-qmp", "unix:" + escape(filepath.Join(v.dir, "qmp.sock")) + ",server=on,wait=off",

@@ -8,7 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "http/certificate.h"
+#include "http/tls.h"
 #include "json/json.h"
 #include "support/fake_http.h"
 

@@ -172,6 +172,7 @@ json::Object ToJson(const ContainerSpec& container, const boost::json::storage_p
   if (!rules.empty()) out["restartRules"] = std::move(rules);
   Put(&out, "target", container.target);
   Put(&out, "configError", container.config_error);
+  Put(&out, "awaitsImage", container.awaits_image);
   Put(&out, "confidential", container.confidential);
   return out;
 }
@@ -231,6 +232,7 @@ StatusOr<ContainerSpec> ContainerFromJson(const json::Value& value, const std::s
   }
   in.Read("target", &out.target);
   in.Read("configError", &out.config_error);
+  in.Read("awaitsImage", &out.awaits_image);
   in.Read("confidential", &out.confidential);
   RETURN_IF_ERROR(in.status());
   return out;

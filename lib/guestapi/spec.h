@@ -104,6 +104,9 @@ struct ContainerSpec {
   // Why it can't be started: it waits with CreateContainerConfigError until a later revision has none. What is in the
   // other fields is not complete then.
   std::string config_error;
+  // This VM does not have its image yet: it is not started until a later revision says otherwise. One that runs goes on
+  // with the image that it has.
+  bool awaits_image = false;
   // Environment, command or arguments hold what came from a Secret or ConfigMap: not to be written to a disk.
   bool confidential = false;
   friend bool operator==(const ContainerSpec&, const ContainerSpec&) = default;

@@ -761,6 +761,13 @@ ImageStatus ImageService::Want(const ImageRequest& request) { return impl_->Want
 
 void ImageService::Release(const std::string& pod_uid) { impl_->requests.erase(pod_uid); }
 
+void ImageService::Release(const std::string& pod_uid, const std::string& container) {
+  auto pod = impl_->requests.find(pod_uid);
+  if (pod == impl_->requests.end()) return;
+  pod->second.erase(container);
+  if (pod->second.empty()) impl_->requests.erase(pod);
+}
+
 std::optional<StoredImage> ImageService::Find(std::string_view image_id) const {
   const StoredImage* image = impl_->catalog.FindById(image_id);
   if (image == nullptr) return std::nullopt;

@@ -105,9 +105,10 @@ class ImageService {
   // as often as you like; a request of the same container for another image replaces the former. With kAlways the
   // registry is asked once in the life of such a request; a keyring that changes has effect at the next attempt.
   ImageStatus Want(const ImageRequest& request);
-  // The pod is gone, or has its VM and will want nothing more: whether its image may be removed is then decided by
+  // The pod is over or gone, or this container has what it wants: whether the image may be removed is then decided by
   // in_use().
   void Release(const std::string& pod_uid);
+  void Release(const std::string& pod_uid, const std::string& container);
 
   // By an id that Want() gave, also in the life of another process; nullopt if there is no such image (any more), or
   // the store has not been read.

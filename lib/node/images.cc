@@ -68,6 +68,8 @@ Images::Images(Deps deps, const ImageOptions& options, oci::RegistryConfig regis
                 .in_use = [this] { return InUse(); }},
                ServiceOptions(options, std::move(work_dir))),
       pods_({.want = [this](const image::ImageRequest& request) { return service_.Want(request); },
+             .release_container = [this](const std::string& uid,
+                                         const std::string& container) { service_.Release(uid, container); },
              .release = [this](const std::string& uid) { service_.Release(uid); },
              .keyring = [this](const kubeapi::PodView& pod) { return KeyringOf(pod); }}) {}
 

@@ -1,78 +1,75 @@
 #include "node/pod_images.h"
 
-#include <algorithm>
-
-#include "absl/strings/str_cat.h"
-
 namespace vck::node {
 namespace {
 
-using State = image::ImageStatus::State;
 using kubeapi::ContainerView;
+using podvm::ContainerImage;
 
-bool Has(const std::vector<vch::PodImage>& images, std::string_view reference) {
-  return std::any_of(images.begin(), images.end(), [&](const auto& image) { return image.reference == reference; });
-}
-
-Status TooMany(size_t count) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("the pod has ", count, " images, and a pod VM has room for ", podvm::kMaxImages));
+ContainerImage::State StateOf(image::ImageStatus::State state) {
+  switch (state) {
+    case image::ImageStatus::State::kReady:
+      return ContainerImage::State::kReady;
+    case image::ImageStatus::State::kFailed:
+      return ContainerImage::State::kFailed;
+    case image::ImageStatus::State::kPulling:
+      break;
+  }
+  return ContainerImage::State::kPulling;
 }
 
 }  // namespace
 
-image::ImageStatus PodImages::Ask(const kubeapi::PodView& pod, const ContainerView& container,
-                                  const std::shared_ptr<const oci::Keyring>& keyring, PodMemory& memory) {
-  const std::string reference(container.image());
+ContainerImage PodImages::Ask(const kubeapi::PodView& pod, const ContainerView& container,
+                              const std::shared_ptr<const oci::Keyring>& keyring, PodMemory& memory) {
+  ContainerImage out{.container = std::string(container.name()),
+                     .kind = container.kind(),
+                     .reference = std::string(container.image())};
   image::ImageStatus status =
       deps_.want({.pod_uid = std::string(pod.uid()),
-                  .container = std::string(container.name()),
-                  .image = reference,
-                  .policy = image::PullPolicyOf(json::String(container.json(), "imagePullPolicy"), reference),
+                  .container = out.container,
+                  .image = out.reference,
+                  .policy = image::PullPolicyOf(json::String(container.json(), "imagePullPolicy"), out.reference),
                   .keyring = keyring});
-  if (status.state == State::kFailed) {
-    memory.image_waits[std::string(container.name())] = {.reason = status.reason, .message = status.message};
+  if (status.state == image::ImageStatus::State::kFailed) {
+    memory.image_waits[out.container] = {.reason = status.reason, .message = status.message};
   }
-  return status;
-}
-
-StatusOr<std::optional<PodImages::Disks>> PodImages::Want(const kubeapi::PodView& pod, PodMemory& memory) {
-  Disks out;
-  bool all = true;
-  const auto keyring = deps_.keyring(pod);
-  memory.image_waits.clear();
-  memory.images_complete = false;
-  pod.ForEachContainer([&](const ContainerView& c) {
-    if (c.kind() == ContainerView::Kind::kEphemeral) return;
-    image::ImageStatus status = Ask(pod, c, keyring, memory);
-    if (status.state != State::kReady) {
-      all = false;
-    } else if (!Has(out.images, c.image())) {
-      out.images.push_back({.reference = std::string(c.image()), .id = status.image_id});
-      out.disks.push_back({.parent_path = status.disk_path, .capacity_bytes = status.capacity_bytes});
-    }
-  });
-  if (!all) return std::nullopt;
-  if (out.images.size() > podvm::kMaxImages) return TooMany(out.images.size());
+  out.state = StateOf(status.state);
+  out.id = std::move(status.image_id);
+  out.disk = {.parent_path = std::move(status.disk_path), .capacity_bytes = status.capacity_bytes};
   return out;
 }
 
-StatusOr<PodImages::Disks> PodImages::WantMore(const kubeapi::PodView& pod, const std::vector<vch::PodImage>& have,
-                                               PodMemory& memory) {
-  Disks out;
+StatusOr<std::optional<podvm::ImageDisks>> PodImages::Want(const kubeapi::PodView& pod, PodMemory& memory) {
+  std::vector<ContainerImage> wanted;
+  const auto keyring = deps_.keyring(pod);
   memory.image_waits.clear();
-  memory.images_complete = true;
-  std::shared_ptr<const oci::Keyring> keyring;
   pod.ForEachContainer([&](const ContainerView& c) {
-    if (Has(have, c.image()) || Has(out.images, c.image())) return;
-    memory.images_complete = false;
-    if (keyring == nullptr) keyring = deps_.keyring(pod);
-    image::ImageStatus status = Ask(pod, c, keyring, memory);
-    if (status.state != State::kReady) return;
-    out.images.push_back({.reference = std::string(c.image()), .id = status.image_id});
-    out.disks.push_back({.parent_path = status.disk_path, .capacity_bytes = status.capacity_bytes});
+    if (c.kind() != ContainerView::Kind::kEphemeral) wanted.push_back(Ask(pod, c, keyring, memory));
   });
-  if (have.size() + out.images.size() > podvm::kMaxImages) return TooMany(have.size() + out.images.size());
+  RETURN_IF_ERROR(podvm::CheckRoom(wanted, {}));
+  return podvm::DisksOfNewVm(wanted);
+}
+
+PodImages::More PodImages::WantMore(const kubeapi::PodView& pod, const std::vector<vch::PodImage>& have,
+                                    PodMemory& memory) {
+  std::vector<ContainerImage> wanted;
+  std::shared_ptr<const oci::Keyring> keyring;
+  memory.image_waits.clear();
+  pod.ForEachContainer([&](const ContainerView& c) {
+    // It may have asked for another image before.
+    if (podvm::HoldsImage(have, c.image())) {
+      return deps_.release_container(std::string(pod.uid()), std::string(c.name()));
+    }
+    if (keyring == nullptr) keyring = deps_.keyring(pod);
+    wanted.push_back(Ask(pod, c, keyring, memory));
+  });
+  More out{.disks = podvm::DisksToAdd(wanted, have), .room = podvm::CheckRoom(wanted, have)};
+  for (const ContainerImage& image : wanted) {
+    if (image.state != ContainerImage::State::kReady || podvm::HoldsImage(out.disks.images, image.reference)) continue;
+    memory.image_waits[image.container] = {.reason = "CreateContainerError",
+                                           .message = std::string(out.room.message())};
+  }
   return out;
 }
 

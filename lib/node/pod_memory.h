@@ -30,8 +30,6 @@ struct PodMemory {
   podvm::NodeUsage usage;
   podvm::Verdict verdict;     // why there is no VM or container yet: admission, its address
   podvm::Verdict unresolved;  // what of its spec can't be resolved (SpecSync)
-  // Its VM has all images that its containers need.
-  bool images_complete = false;
   // Containers whose images can't be had, by name.
   std::map<std::string, podvm::ContainerWait> image_waits;
   // The API has had its terminal phase since.

@@ -20,8 +20,8 @@ struct VmReconciler::Look {
   PodFacts facts;
   podvm::PlanInputs in;
   std::string ip;
-  std::optional<PodImages::Disks> disks;  // of a VM that is to be made, or to be added to the one that there is
-  std::vector<vch::PodImage> images;      // what the disks of the VM hold
+  std::optional<podvm::ImageDisks> disks;  // of a VM that is to be made, or to be added to the one that there is
+  std::vector<vch::PodImage> images;       // what the disks of the VM hold
   [[nodiscard]] const kubeapi::PodView* pod() const { return facts.pod ? &*facts.pod : nullptr; }
 };
 
@@ -117,6 +117,7 @@ Status VmReconciler::Prepare(Look& look) {
   if (in.pod != nullptr) {
     if (kubeapi::IsTerminal(in.pod->phase())) {
       GiveBack(memory);
+      if (deps_.images != nullptr) deps_.images->Release(look.uid);
       if (!memory.final_since) memory.final_since = in.now;
       in.logs_saved = deps_.archive == nullptr || deps_.archive->Saved(look.uid);
     } else if (in.vm.vms.empty()) {
@@ -220,16 +221,12 @@ void VmReconciler::WantMoreImages(Look& look) {
     break;
   }
   if (deps_.images == nullptr || look.images.empty()) return;
+  // Nothing of it will be started any more.
+  if (look.pod()->deleting()) return deps_.images->Release(look.uid);
   const auto before = memory.image_waits;
-  const bool complete = memory.images_complete;
-  auto more = deps_.images->WantMore(*look.pod(), look.images, memory);
-  if (more.ok()) {
-    look.disks = *std::move(more);
-  } else {
-    Warn(look, "Failed", std::string(more.status().message()));
-  }
-  // Its disks are in the inventory now, which tells what is in use.
-  if (memory.images_complete && !complete) deps_.images->Release(look.uid);
+  PodImages::More more = deps_.images->WantMore(*look.pod(), look.images, memory);
+  look.disks = std::move(more.disks);
+  if (!more.room.ok()) Warn(look, "Failed", std::string(more.room.message()));
   if (memory.image_waits != before) deps_.events.status_changed(look.uid);
 }
 
@@ -335,7 +332,7 @@ Task<Status> VmReconciler::Create(Look& look) {
   if (look.ip.empty()) co_return absl::FailedPreconditionError("no address for the pod");
   podvm::VmSettings settings = deps_.settings();
   const bool scratch = podvm::SizeOf(*look.pod(), settings).scratch_bytes > 0;
-  const PodImages::Disks images = look.disks.value_or(PodImages::Disks{});
+  const podvm::ImageDisks images = look.disks.value_or(podvm::ImageDisks{});
   const auto& range = deps_.ipam.range();
   guestapi::BootConfig boot{.pod_uid = look.uid,
                             .host_name = std::string(look.pod()->hostname()),

@@ -61,7 +61,7 @@ class VmReconciler {
   void AdmitPod(Look& look);
   void Admitted(Look& look);
   void WantImages(Look& look);
-  // Of containers that came after the VM.
+  // Those that its VM was made without.
   void WantMoreImages(Look& look);
   void Resolve(Look& look);
   Task<Status> Act(Look& look, const podvm::Action& action);

@@ -238,9 +238,9 @@ void Merger::Lose(bool* lost) {
 
 ContainerStatus Merger::Finish() {
   const bool init = status_.kind == Kind::kInit || status_.kind == Kind::kSidecar;
-  if (status_.state == State::kWaiting && !fresh_reason_) {
+  if (status_.state == State::kWaiting && (s_.own_reason || !fresh_reason_)) {
     // A container that was created waits for what the API says it does (CrashLoopBackOff).
-    const bool keep = !status_.reason.empty() && (s_.keep_waiting || !status_.container_id.empty());
+    const bool keep = !s_.own_reason && !status_.reason.empty() && (s_.keep_waiting || !status_.container_id.empty());
     if (!keep) {
       status_.reason = init ? s_.init_waiting_reason : s_.waiting_reason;
       status_.message = init ? s_.init_waiting_message : s_.waiting_message;

@@ -41,6 +41,8 @@ struct Situation {
   bool restarts = false;      // what is lost will be started again
   bool ended = false;         // nothing will ever be started: a container that never was is lost, too
   bool keep_waiting = false;  // nothing new is known of containers that wait
+  // What is below is of this container alone, and counts before what guest and API say it waits for.
+  bool own_reason = false;
   // For containers that have not been created.
   std::string_view waiting_reason, waiting_message, init_waiting_reason, init_waiting_message;
 };

@@ -210,10 +210,13 @@ void Planner::KeepRunning() {
   }
   plan_.link = Plan::Link::kConnect;
   if (GuestFinished()) return Wait("FinalStatus");
-  // Others of the pod's changes need not wait for it.
+  // First what the guest can have at once: a disk that can't be added holds up nothing but its own containers.
+  if (in_.spec_revision == 0) {
+    Wait("SpecNotReady");
+  } else if (in_.spec_revision > in_.pushed_revision) {
+    Do(Action::Kind::kPushSpec);
+  }
   if (in_.images_to_add) Do(Action::Kind::kAddImages);
-  if (in_.spec_revision == 0) return Wait("SpecNotReady");
-  if (in_.spec_revision > in_.pushed_revision) Do(Action::Kind::kPushSpec);
 }
 
 void Planner::Finished() {

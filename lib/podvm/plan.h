@@ -54,7 +54,7 @@ struct Action {
   enum class Kind {
     kCreateVm,        // with all its devices; powered on in the next round, when the inventory shows it
     kPowerOn,         // vm
-    kAddImages,       // vm: image disks for containers that came later
+    kAddImages,       // vm: image disks that it was made without
     kPushSpec,        // the newest revision to the link
     kAskStop,         // grace, stay_on
     kSaveLogs,        // of a finished pod, before its guest powers off

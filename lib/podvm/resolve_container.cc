@@ -160,6 +160,7 @@ Status ResolveContainer(const ResolveInputs& in, const ContainerView& c, Contain
   for (const auto& [reference, id] : in.images) {
     if (reference == c.image()) spec->image_id = id;
   }
+  spec->awaits_image = !HasImage(in, c);
   spec->working_dir = c.working_dir();
   spec->startup = ResolveProbe(c, "startupProbe");
   spec->readiness = ResolveProbe(c, "readinessProbe");

@@ -112,11 +112,8 @@ ResolveResult ResolveSpec(const ResolveInputs& in) {
     fail("FailedCreatePodSandBox", absl::StrCat("Failed to create pod sandbox: ", network.message()));
   }
   pod.ForEachContainer([&](const ContainerView& c) {
-    if (!internal::HasImage(in, c)) {
-      // Its disk is still to be added: an ephemeral container comes with it, and all others stay as they are.
-      if (c.kind() != ContainerView::Kind::kEphemeral) pending = true;
-      return;
-    }
+    // It comes with its disk; any other has its place in the pod without it, too.
+    if (c.kind() == ContainerView::Kind::kEphemeral && !internal::HasImage(in, c)) return;
     guestapi::ContainerSpec& container = spec.containers.emplace_back();
     if (!internal::ResolveContainer(in, c, &container).ok()) pending = true;
     if (!container.config_error.empty()) {

@@ -68,7 +68,7 @@ struct ResolveInputs {
   int64_t log_max_bytes = int64_t{10} << 20;
   int log_max_files = 5;
   // Images as the pod names them, with their ids, in the order of the VM's disks. Empty where guests do not know
-  // images.
+  // images. A container whose image is not among them waits alone (awaits_image); an ephemeral one is left out.
   std::vector<std::pair<std::string, std::string>> images;
 };
 

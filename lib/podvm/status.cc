@@ -74,7 +74,8 @@ void Computer::ReadFacts() {
   situation_.restarts = !never && !pod_.deleting() && !ended_ && !settled_;
   const bool lost_for_good = never && (pod_.HasRun() || guest_ran) && (situation_.vm_dead || situation_.rebooted);
   situation_.ended = !settled_ && (pod_.deleting() ? ended_ : !finished && lost_for_good);
-  situation_.keep_waiting = guest_ == nullptr && vm_ != nullptr && !situation_.vm_dead && in_.verdict.admitted();
+  situation_.keep_waiting =
+      settled_ || (guest_ == nullptr && vm_ != nullptr && !situation_.vm_dead && in_.verdict.admitted());
 }
 
 void Computer::Containers() {
@@ -99,6 +100,7 @@ void Computer::Containers() {
     Situation situation = situation_;
     if (in_.waits != nullptr) {
       if (auto wait = in_.waits->find(std::string(c.name())); wait != in_.waits->end()) {
+        situation.own_reason = true;
         situation.waiting_reason = situation.init_waiting_reason = wait->second.reason;
         situation.waiting_message = situation.init_waiting_message = wait->second.message;
       }

@@ -36,7 +36,8 @@ struct StatusInputs {
   std::string_view host_ip;  // the node's
   // Why there is no VM, or no containers, yet: admission, missing ConfigMap, image pull…
   Verdict verdict;
-  // Of single containers, by name; null: none. It counts before the verdict.
+  // Of single containers, by name: their images can't be had. Null: none. It counts before the verdict, and before what
+  // the guest says, which only knows that they have no image.
   const std::map<std::string, ContainerWait>* waits = nullptr;
   absl::Time now;
 };

@@ -120,7 +120,7 @@ void Lifecycle::On(const Apply& event, Stamp now) {
     if (!restartable || container.run_image == wanted.image || !wanted.config_error.empty()) continue;
     container.backoff = absl::ZeroDuration();
     container.retry_at = Instant::Never();
-    if (!container.alive() || ending_) continue;
+    if (!container.alive() || ending_ || wanted.awaits_image) continue;
     container.again = true;
     Kill(&container, now.mono + absl::Seconds(spec_->grace_seconds),
          absl::StrCat("Container ", wanted.name, " definition changed, will be restarted"), now);
@@ -398,7 +398,9 @@ bool Lifecycle::Blocked(const Container& container) const {
   });
 }
 
-bool Lifecycle::Withheld(const Container& container) const { return restored_ && NeedsSecrets(*spec_, container.spec); }
+bool Lifecycle::Withheld(const Container& container) const {
+  return container.spec.awaits_image || (restored_ && NeedsSecrets(*spec_, container.spec));
+}
 
 void Lifecycle::StartOrWait(Container* container, Stamp now) {
   if (Withheld(*container)) return;

@@ -222,7 +222,7 @@ class Lifecycle {
   // As the kubelet's sync loop: one container after another, each until its postStart hook has ended. An ephemeral
   // container waits for nobody.
   [[nodiscard]] bool Blocked(const Container& container) const;
-  // Why it can't be started with the spec that is there: CreateContainerConfigError; "" if it can.
+  // The spec that is there lacks what it takes to start it: its image, or its secrets.
   [[nodiscard]] bool Withheld(const Container& container) const;
   // lifecycle_end.cc. Begins to end a run, with an event; the grace of one that is ending may get shorter.
   void Kill(Container* container, Instant kill_at, std::string message, Stamp now);

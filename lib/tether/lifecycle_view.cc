@@ -57,7 +57,8 @@ ContainerState Lifecycle::View(const Container& container) const {
   }
   out.phase = ContainerState::Phase::kWaiting;
   if (has_run) out.last = container.run;
-  if (!container.error.empty()) {
+  const bool awaits_image = container.spec.awaits_image;
+  if (!container.error.empty() && !awaits_image) {
     out.reason = container.error;
     out.message = container.error_text;
   } else if (in_backoff) {
@@ -66,7 +67,8 @@ ContainerState Lifecycle::View(const Container& container) const {
                                " restarting failed container=", container.spec.name, " pod=", PodName());
   } else {
     out.reason = HasInit() ? "PodInitializing" : "ContainerCreating";
-    if (withheld) out.message = "waiting for the kubelet: files and secrets are not kept across a reboot of the guest";
+    if (withheld && !awaits_image)
+      out.message = "waiting for the kubelet: files and secrets are not kept across a reboot of the guest";
   }
   return out;
 }

@@ -28,6 +28,7 @@ GuestSpec FullSpec() {
   init.name = "setup";
   init.kind = ContainerSpec::Kind::kInit;
   init.image = "busybox";
+  init.awaits_image = true;
   ContainerSpec main;
   main.name = "web";
   main.image = "nginx:1";
@@ -53,6 +54,8 @@ TEST(Spec, SurvivesTheWire) {
   EXPECT_EQ(back->grace_seconds, 0);
   ASSERT_EQ(back->containers.size(), 2);
   EXPECT_EQ(back->containers[0].kind, ContainerSpec::Kind::kInit);
+  EXPECT_TRUE(back->containers[0].awaits_image);
+  EXPECT_FALSE(back->containers[1].awaits_image);
   EXPECT_EQ(back->containers[1].args, FullSpec().containers[1].args);
   EXPECT_EQ(back->containers[1].env, FullSpec().containers[1].env) << "order and duplicates count";
   EXPECT_TRUE(back->containers[1].startup.has_value());

@@ -310,6 +310,21 @@ TEST_F(ImageServiceTest, BackOff) {
   EXPECT_EQ(Want("nope").state, State::kReady);
 }
 
+TEST_F(ImageServiceTest, AContainerThatWantsItNoMoreHearsOfItNoMore) {
+  Start();
+  ASSERT_EQ(WantUntilSettled("nope").state, State::kFailed);
+  service_->Release("pod", "another");
+  service_->Release("nobody", "c");
+  Advance(absl::Seconds(20));
+  EXPECT_THAT(events_, ::testing::Contains("pod/c BackOff: Back-off pulling image \"nope\""));
+  service_->Release("pod", "c");
+  events_.clear();
+  changed_.clear();
+  Advance(absl::Minutes(10));
+  EXPECT_THAT(events_, IsEmpty());
+  EXPECT_THAT(changed_, IsEmpty());
+}
+
 TEST_F(ImageServiceTest, OtherCredentialsNeedNotWait) {
   Image("team/app", "1");
   registry_.authorization = {oci::BasicAuthorization({.username = "u", .password = "p"})};

@@ -73,6 +73,51 @@ def exit_codes_and_restarts(lab):
     delete_all(lab)
 
 
+def an_image_that_cannot_be_pulled(lab):
+    """It holds up its own container only, and its disk is added to the VM when it comes."""
+    def with_late(name, script, late, **spec):
+        pod = make_pod(name, script, **spec)
+        pod["spec"]["containers"].append({"name": "late", "image": "nope/nothing:x", "command": ["sh", "-c", late]})
+        return pod
+
+    def waits(pod, name="late"):
+        waiting = container(pod, name).get("state", {}).get("waiting", {})
+        return waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff") and "nope/nothing:x" in waiting.get("message", "")
+
+    lab.apply(with_late("half", None, "sleep 100000"), with_late("job", "sleep 1; exit 0", "exit 0", restart="Never"),
+              make_pod("stuck", initContainers=[{"name": "first", "image": "nope/nothing:x", "command": ["sh", "-c", "exit 0"]}]))
+    half = wait_for("half runs without late", lambda: waits(pod := lab.pod("half")) and container(pod, "main")["state"].get("running") and pod)
+    job = wait_for("job has done its other work", lambda: waits(pod := lab.pod("job")) and container(pod, "main")["state"].get("terminated") and pod)
+    stuck = wait_for("stuck waits", lambda: waits(pod := lab.pod("stuck"), "first") and pod)
+    for pod in (half, job, stuck):
+        expect(pod["status"]["phase"] == "Pending" and condition(pod, "Ready") == "False", str(pod["status"]))
+    vms = {vm["name"]: vm["ref"] for vm in lab.vms()}
+    expect(sorted(name.rsplit("-", 1)[0] for name in vms) == ["default-half", "default-job"], f"no VM is made for what cannot begin: {vms}")
+
+    lab.lab("kill", "kubelet")
+    lab.lab("start", "kubelet")
+    wait_for("the node is Ready", lab.node_ready)
+    time.sleep(3)
+    again = wait_for("half still waits for late", lambda: waits(pod := lab.pod("half")) and pod)
+    expect(again["status"]["phase"] == "Pending" and container(again, "main")["containerID"] == container(half, "main")["containerID"], str(again["status"]))
+    expect({vm["name"]: vm["ref"] for vm in lab.vms()} == vms, "the VMs are the same")
+
+    for target in ("pod/half late", "pod/job late", "pod/stuck first"):
+        pod, name = target.split()
+        lab.kubectl("set", "image", pod, f"{name}=hello-world")
+    half = wait_for("half is Ready", lambda: condition(pod := lab.pod("half"), "Ready") == "True" and pod)
+    main = container(half, "main")
+    expect(main["restartCount"] == 0 and main["containerID"] == container(again, "main")["containerID"], f"main noticed nothing: {main}")
+    expect("hello-world@sha256:" in container(half, "late")["imageID"] and half["status"]["phase"] == "Running", str(half["status"]))
+    wait_for("job is Succeeded", lambda: lab.pod("job")["status"]["phase"] == "Succeeded")
+    wait_for("stuck is Ready", lambda: condition(lab.pod("stuck"), "Ready") == "True")
+    now = {vm["name"]: vm for vm in lab.vms()}
+    expect(len(now) == 3 and all(now[name]["ref"] == ref for name, ref in vms.items()), f"one VM more: {list(now)}")
+    for name in vms:
+        expect("hello-world|" in now[name]["extraConfig"]["vch.pod"], f"{name} has its disk: {now[name]['extraConfig']['vch.pod']}")
+    delete_all(lab)
+
+
 def without_guests_nothing_becomes_ready(lab):
     lab.lab("stop", "guests")
     lab.apply(make_pod("alone"))
@@ -365,7 +410,8 @@ def metrics_are_served(lab):
     expect(lab.metric("process_resident_memory_bytes") > 1e6, "process metrics")
 
 
-ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_codes_and_restarts, without_guests_nothing_becomes_ready,
+ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_codes_and_restarts,
+       an_image_that_cannot_be_pulled, without_guests_nothing_becomes_ready,
        forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, node_is_recreated_with_what_people_set,
        vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, watch_is_cut_and_answered_410, vcenter_outage, expired_sessions_and_transient_faults,
        drains_at_sigterm, events_and_describe, second_node_on_http1_and_paged_lists,

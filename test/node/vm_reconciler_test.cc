@@ -1,9 +1,11 @@
 #include "node/vm_reconciler.h"
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "http/message.h"
@@ -137,6 +139,20 @@ class VmReconcilerTest : public ::testing::Test {
     last = result.ok() ? *result : flow::Result{};
     return result.status();
   }
+  // With a second container, "d".
+  static std::string TwoContainers(const std::string& image, const std::string& status = "{}",
+                                   const std::string& extra_meta = "") {
+    return absl::StrReplaceAll(
+        PodJson(extra_meta, status),
+        {{R"("image":"i"}])", absl::StrCat(R"("image":"i"},{"name":"d","image":")", image, R"("}])")}});
+  }
+  static image::ImageStatus FailedImage() {
+    return {.state = image::ImageStatus::State::kFailed, .reason = "ErrImagePull", .message = "not found"};
+  }
+  [[nodiscard]] std::string ImagesOfVm() const {
+    auto key = vch::ParsePodKey(ops.real.begin()->second.pod_key);
+    return key.ok() ? key->images : std::string(key.status().message());
+  }
   static image::ImageStatus ReadyImage(const std::string& name) {
     return {.state = image::ImageStatus::State::kReady,
             .image_id = name + "@sha256:1",
@@ -161,15 +177,18 @@ class VmReconcilerTest : public ::testing::Test {
   // By reference; others are being pulled.
   std::map<std::string, image::ImageStatus> images{{"i", ReadyImage("i")}};
   std::vector<std::string> wanted;
-  int released = 0;
-  PodImages pod_images{{.want =
-                            [this](const image::ImageRequest& request) {
-                              wanted.push_back(request.image);
-                              auto it = images.find(request.image);
-                              return it == images.end() ? image::ImageStatus{} : it->second;
-                            },
-                        .release = [this](const std::string&) { ++released; },
-                        .keyring = [](const kubeapi::PodView&) { return nullptr; }}};
+  std::set<std::string> held;  // containers that may still want something
+  PodImages pod_images{
+      {.want =
+           [this](const image::ImageRequest& request) {
+             wanted.push_back(request.image);
+             held.insert(request.container);
+             auto it = images.find(request.image);
+             return it == images.end() ? image::ImageStatus{} : it->second;
+           },
+       .release_container = [this](const std::string&, const std::string& container) { held.erase(container); },
+       .release = [this](const std::string&) { held.clear(); },
+       .keyring = [](const kubeapi::PodView&) { return nullptr; }}};
   std::vector<std::string> events;
   VmReconciler reconciler{{.facts = {.clock = loop.clock(),
                                      .pods = pods,
@@ -227,7 +246,7 @@ TEST_F(VmReconcilerTest, AnEphemeralContainersImageIsAddedToTheVm) {
   EXPECT_TRUE(Once().ok());
   GuestUp();
   EXPECT_TRUE(Once().ok());
-  EXPECT_EQ(released, 1) << "its VM tells what it uses";
+  EXPECT_THAT(held, IsEmpty()) << "its VM tells what it uses";
   ops.calls.clear();
   wanted.clear();
   PutPod(
@@ -239,18 +258,116 @@ TEST_F(VmReconcilerTest, AnEphemeralContainersImageIsAddedToTheVm) {
   EXPECT_TRUE(Once().ok());
   // The first disk is the container's, the second the scratch disk.
   EXPECT_THAT(ops.calls, ElementsAre("add [ds] tools.vmdk@2"));
-  auto key = vch::ParsePodKey(ops.real.begin()->second.pod_key);
-  ASSERT_TRUE(key.ok()) << key.status();
-  EXPECT_EQ(key->images, "i|i@sha256:1,|,tools|tools@sha256:1");
+  EXPECT_EQ(ImagesOfVm(), "i|i@sha256:1,|,tools|tools@sha256:1");
   EXPECT_TRUE(Once().ok());
   EXPECT_EQ(ops.calls.size(), 1u);
-  EXPECT_EQ(released, 2);
+  EXPECT_THAT(held, IsEmpty());
   // A kubelet that has forgotten everything finds all of it.
   memories.clear();
   wanted.clear();
   EXPECT_TRUE(Once().ok());
   EXPECT_THAT(wanted, IsEmpty());
   EXPECT_EQ(ops.calls.size(), 1u);
+}
+
+TEST_F(VmReconcilerTest, AnImageThatCannotBePulledHoldsUpItsOwnContainerOnly) {
+  PutPod(TwoContainers("j"));
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, IsEmpty()) << "it is being pulled for the first time";
+  images["j"] = FailedImage();
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, ElementsAre("create", "on"));
+  EXPECT_EQ(ImagesOfVm(), "i|i@sha256:1,|");
+  GuestUp();
+  EXPECT_TRUE(Once().ok());
+  EXPECT_TRUE(links.pushed.contains(kUid));
+  EXPECT_THAT(held, ElementsAre("d")) << "goes on being pulled";
+  const auto& waits = memories[kUid]->image_waits;
+  ASSERT_EQ(waits.size(), 1u);
+  EXPECT_EQ(waits.at("d").reason, "ErrImagePull");
+  // A kubelet that has forgotten everything looks what is missing.
+  memories.clear();
+  held.clear();
+  wanted.clear();
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(wanted, ElementsAre("j"));
+  EXPECT_EQ(memories[kUid]->image_waits.at("d").message, "not found");
+  EXPECT_THAT(ops.calls, ElementsAre("create", "on"));
+  images["j"] = ReadyImage("j");
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, ElementsAre("create", "on", "add [ds] j.vmdk@2"));
+  EXPECT_EQ(ImagesOfVm(), "i|i@sha256:1,|,j|j@sha256:1");
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(memories[kUid]->image_waits, IsEmpty());
+  EXPECT_THAT(held, IsEmpty());
+}
+
+TEST_F(VmReconcilerTest, AContainerThatIsGivenAnImageThatIsThereAsksForNoOther) {
+  images["j"] = FailedImage();
+  PutPod(TwoContainers("j"));
+  EXPECT_TRUE(Once().ok());
+  GuestUp();
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(held, ElementsAre("d"));
+  PutPod(TwoContainers("i"));
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(held, IsEmpty());
+  EXPECT_THAT(memories[kUid]->image_waits, IsEmpty());
+  EXPECT_THAT(ops.calls, ElementsAre("create", "on"));
+}
+
+TEST_F(VmReconcilerTest, NoVmWithoutTheFirstInitContainersImage) {
+  images["j"] = FailedImage();
+  PutPod(PodJson("", "{}", R"(,"initContainers":[{"name":"first","image":"j"},{"name":"second","image":"i"}])"));
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, IsEmpty());
+  EXPECT_EQ(memories[kUid]->image_waits.at("first").reason, "ErrImagePull");
+  images["j"] = ReadyImage("j");
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(ops.calls, ElementsAre("create", "on"));
+}
+
+TEST_F(VmReconcilerTest, APodThatEndsWantsNoImages) {
+  images["j"] = FailedImage();
+  PutPod(TwoContainers("j"));
+  EXPECT_TRUE(Once().ok());
+  GuestUp();
+  EXPECT_TRUE(Once().ok());
+  PutPod(TwoContainers("j", "{}", R"(,"deletionTimestamp":"2026-01-01T00:00:30Z","deletionGracePeriodSeconds":30)"));
+  wanted.clear();
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(wanted, IsEmpty());
+  EXPECT_THAT(held, IsEmpty());
+  held.insert("d");
+  PutPod(TwoContainers("j", R"({"phase":"Failed"})"));
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(wanted, IsEmpty());
+  EXPECT_THAT(held, IsEmpty());
+}
+
+TEST_F(VmReconcilerTest, MoreImagesThanAVmHasRoomForAreToldOf) {
+  std::string debuggers;
+  for (int i = 0; i < 13; ++i) {
+    const std::string image = absl::StrCat("t", i);
+    images[image] = ReadyImage(image);
+    absl::StrAppend(&debuggers, i == 0 ? "" : ",", R"({"name":"e)", i, R"(","image":")", image, R"("})");
+  }
+  PutPod(PodJson());
+  EXPECT_TRUE(Once().ok());
+  GuestUp();
+  EXPECT_TRUE(Once().ok());
+  events.clear();
+  ops.calls.clear();
+  PutPod(PodJson("", "{}", absl::StrCat(R"(,"ephemeralContainers":[)", debuggers, "]")));
+  EXPECT_TRUE(Once().ok());
+  EXPECT_EQ(ops.calls.size(), 12u) << "those that there is room for";
+  EXPECT_THAT(events, ElementsAre("Failed"));
+  const auto& waits = memories[kUid]->image_waits;
+  ASSERT_EQ(waits.size(), 1u);
+  EXPECT_EQ(waits.at("e12").reason, "CreateContainerError");
+  EXPECT_EQ(waits.at("e12").message, "the pod has 14 images, and a pod VM has room for 13");
+  EXPECT_TRUE(Once().ok());
+  EXPECT_EQ(ops.calls.size(), 12u);
 }
 
 TEST_F(VmReconcilerTest, NothingIsDoneBeforeBothSidesAreKnown) {

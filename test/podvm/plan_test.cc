@@ -296,6 +296,26 @@ TEST(Plan, SuspendedVmIsResumedOrPoweredOff) {
   EXPECT_EQ(w.Steps(), "PowerOff ");
 }
 
+TEST(Plan, DisksAreAddedWhileTheGuestIsUpAfterItHasItsSpec) {
+  World w;
+  w.images_to_add = true;
+  EXPECT_EQ(w.Steps(), "CreateVm ");
+  w.VmExists(PowerState::kOn);
+  EXPECT_EQ(w.Steps(), "(GuestBooting)");
+  w.VmOn();
+  EXPECT_EQ(w.Steps(), "PushSpec AddImages ");
+  w.pushed = 1;
+  EXPECT_EQ(w.Steps(), "AddImages ");
+  kubeapi::PodView view(w.pod);
+  PlanInputs in{
+      .pod = &view, .pods_synced = true, .vm = w.Vm(), .guest = w.Guest(), .images_to_add = true, .now = w.now};
+  EXPECT_EQ(PlanVm(in).actions.size(), 1u) << "also while its spec can't be resolved";
+  EXPECT_EQ(PlanVm(in).wait, "SpecNotReady");
+  w.guest.finished = true;
+  w.Exited("c", 0);
+  EXPECT_EQ(w.Steps(), "(FinalStatus)");
+}
+
 TEST(Plan, NotCreatedWithoutLeave) {
   World w;
   kubeapi::PodView view(w.pod);

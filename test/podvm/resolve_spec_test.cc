@@ -66,10 +66,24 @@ TEST(ResolveSpec, AnEphemeralContainerComesWithItsDisk) {
   EXPECT_EQ(r.spec().containers[0].name, "c");
 }
 
-TEST(ResolveSpec, AnotherImageOfAContainerLeavesAllAsItIsUntilItsDiskIsThere) {
-  Resolved r(R"({"containers":[{"name":"c","image":"newer"}]})", {.images = {{"img", "img@sha256:1"}}});
-  EXPECT_FALSE(r.ok());
+TEST(ResolveSpec, AContainerWithoutItsImageHasItsPlaceAndWaits) {
+  constexpr std::string_view kPod =
+      R"({"initContainers":[{"name":"i","image":"none"}],"containers":[{"name":"c","image":"img"},{"name":"d","image":"none","args":["x"]}]})";
+  Resolved r(kPod, {.images = {{"img", "img@sha256:1"}, {"", ""}}});
+  ASSERT_TRUE(r.ok()) << r.Events();
   EXPECT_EQ(r.Events(), "");
+  ASSERT_EQ(r.spec().containers.size(), 3);
+  EXPECT_TRUE(r.container(0).awaits_image);
+  EXPECT_FALSE(r.container(1).awaits_image);
+  EXPECT_TRUE(r.container(2).awaits_image);
+  EXPECT_EQ(r.container(2).image_id, "");
+  EXPECT_EQ(r.container(2).args.size(), 1);
+  EXPECT_EQ(r.spec().images.size(), 1);
+  Resolved there(kPod, {.images = {{"img", "img@sha256:1"}, {"", ""}, {"none", "none@sha256:2"}}});
+  ASSERT_TRUE(there.ok()) << there.Events();
+  EXPECT_FALSE(there.container(2).awaits_image);
+  EXPECT_EQ(there.container(2).image_id, "none@sha256:2");
+  EXPECT_FALSE(Resolved(kPod).container(2).awaits_image) << "where guests know no images, none is missing";
 }
 
 TEST(ResolveSpec, WaitsForTheAddressAndForServicesWithoutAReason) {

@@ -542,5 +542,69 @@ TEST(Status, ContainerWhoseImageFailsSaysSoAndTheOthersWait) {
   EXPECT_EQ(json::String(w.State("b", "waiting"), "message"), "");
 }
 
+TEST(Status, AContainerWithoutItsImageKeepsThePodPendingAndTheOthersRun) {
+  World w(R"({"restartPolicy":"OnFailure","containers":[{"name":"a","image":"x"},{"name":"b","image":"y"}]})");
+  const auto reason = [&w](std::string_view name) { return json::String(w.State(name, "waiting"), "reason"); };
+  w.waits["b"] = {.reason = "ImagePullBackOff", .message = "Back-off pulling image \"y\""};
+  w.VmOn();
+  w.Running("a", "r0");
+  w.Waiting("b");
+  w.Write();
+  EXPECT_EQ(w.phase(), "Pending");
+  EXPECT_NE(w.State("a", "running"), nullptr);
+  EXPECT_EQ(reason("b"), "ImagePullBackOff") << "the guest only knows that it is not there";
+  EXPECT_EQ(json::String(w.State("b", "waiting"), "message"), "Back-off pulling image \"y\"");
+  EXPECT_EQ(json::String(w.Condition("ContainersReady"), "message"), "containers with unready status: [b]");
+  EXPECT_EQ(json::String(w.Condition("Initialized"), "status"), "True");
+  // A kubelet that has just started knows neither.
+  w.ForgetAll();
+  w.waits.clear();
+  EXPECT_EQ(w.Write(), "");
+  w.Exited("a", 0);
+  w.waits["b"] = {.reason = "ErrImagePull", .message = "not found"};
+  w.Write();
+  EXPECT_EQ(w.phase(), "Pending") << "b is still to run";
+  EXPECT_EQ(reason("b"), "ErrImagePull");
+  w.waits.clear();
+  w.Running("b", "r1");
+  w.Write();
+  EXPECT_EQ(w.phase(), "Running");
+}
+
+TEST(Status, TheImageThatIsMissingSaysMoreThanTheLastCrash) {
+  World w(R"({"restartPolicy":"Always","containers":[{"name":"a","image":"x"},{"name":"b","image":"y"}]})");
+  w.VmOn();
+  w.Running("a", "r0");
+  w.Running("b", "r1");
+  w.Write();
+  w.Exited("b", 3);
+  w.Write();
+  w.Waiting("b", "CrashLoopBackOff");
+  w.Write();
+  w.waits["b"] = {.reason = "ErrImagePull", .message = "not found"};  // another one, since
+  w.Write();
+  EXPECT_EQ(json::String(w.State("b", "waiting"), "reason"), "ErrImagePull");
+  EXPECT_EQ(json::Int(w.LastState("b"), "exitCode"), 3);
+  EXPECT_EQ(w.phase(), "Running") << "it has run before";
+}
+
+TEST(Status, WhatAnEndedPodsContainerWaitedForStaysTold) {
+  World w(
+      R"({"restartPolicy":"Never","activeDeadlineSeconds":5,"containers":[{"name":"a","image":"x"},{"name":"b","image":"y"}]})");
+  w.waits["b"] = {.reason = "ErrImagePull", .message = "not found"};
+  w.VmOn();
+  w.Running("a", "r0");
+  w.Waiting("b");
+  w.guest.deadline_exceeded = w.guest.finished = true;
+  w.Exited("a", 143);
+  w.Write();
+  EXPECT_EQ(w.phase(), "Failed");
+  EXPECT_EQ(json::String(w.State("b", "waiting"), "reason"), "ErrImagePull");
+  w.VmOff();
+  w.ForgetAll();
+  w.waits.clear();
+  EXPECT_EQ(w.Write(), "");
+}
+
 }  // namespace
 }  // namespace vck::podvm

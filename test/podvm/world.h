@@ -220,6 +220,7 @@ struct World {
                   .may_create = true,
                   .vm = Vm(),
                   .guest = Guest(),
+                  .images_to_add = images_to_add,
                   .spec_revision = 1,
                   .pushed_revision = pushed,
                   .stop_since = stop_since,
@@ -246,6 +247,7 @@ struct World {
   absl::Duration offset;
   Verdict verdict;
   std::map<std::string, ContainerWait> waits;
+  bool images_to_add = false;
   int64_t pushed = 0;
   std::optional<absl::Time> stop_since;
   std::optional<absl::Time> final_since;

@@ -91,7 +91,7 @@ class Chaos {
   }
   void Mutate() {
     auto& c = spec_.containers[Byte() % spec_.containers.size()];
-    switch (Byte() % 5) {
+    switch (Byte() % 6) {
       case 0:
         c.image = absl::StrCat("i", Byte() % 3);
         break;
@@ -106,6 +106,9 @@ class Chaos {
         break;
       case 4:
         spec_.grace_seconds = Byte() % 8;
+        break;
+      case 5:
+        c.awaits_image = Flag();
         break;
     }
   }
@@ -221,6 +224,7 @@ class Chaos {
     Look();
   }
   void On(const StartContainer& start) {
+    Check(!start.spec.awaits_image && start.spec.config_error.empty(), "a start of what can't be started");
     Check(ever_.insert(start.run_id).second, "a run id came twice");
     for (const auto& [id, run] : live_) {
       Check(run.container != start.spec.name, "two runs of one container");

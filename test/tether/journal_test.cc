@@ -231,6 +231,17 @@ TEST(Reboot, BeforeTheFirstStartNothingIsLost) {
   EXPECT_EQ(pod.View(), "c=Running/ready");
 }
 
+TEST(Reboot, AContainerStillWaitsForItsImage) {
+  GuestSpec spec = PodSpec(kAlways, {Container("c", ""), Container("d", "")});
+  spec.containers[1].awaits_image = true;
+  Pod pod(spec);
+  pod.Pass(absl::Seconds(1));
+  pod.Reboot();
+  pod.Pass(absl::Seconds(1));
+  EXPECT_EQ(pod.View(), "c=Running/ready*1 d=ContainerCreating");
+  EXPECT_EQ(pod.State().containers[1].message, "");
+}
+
 class JournalFileTest : public ::testing::Test {
  protected:
   JournalFileTest() { std::filesystem::create_directory(folder_); }

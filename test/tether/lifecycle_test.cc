@@ -347,6 +347,42 @@ TEST(Lifecycle, AContainerWithoutItsConfigurationWaitsAndKeepsNoOtherFromRunning
   EXPECT_EQ(pod.View(), "i=Completed(0) a=Running/ready b=Running/ready");
 }
 
+TEST(Lifecycle, AContainerWithoutItsImageWaitsAlone) {
+  GuestSpec spec = PodSpec(kNever, {Container("a", "sleep 1"), Container("b", "sleep 2")});
+  spec.containers[1].awaits_image = true;
+  Pod pod(spec);
+  pod.Pass(absl::Minutes(1));
+  EXPECT_EQ(pod.View(), "a=Completed(0) b=ContainerCreating");
+  EXPECT_FALSE(pod.finished()) << "b is still to run";
+  EXPECT_THAT(pod.TakeEvents(), ::testing::Each(::testing::Not(HasSubstr(" b:")))) << "why, the kubelet tells";
+  const int64_t sequence = pod.State().sequence;
+  pod.Pass(absl::Minutes(1));
+  EXPECT_EQ(pod.State().sequence, sequence);
+  spec.revision = 2;
+  spec.containers[1].awaits_image = false;
+  pod.Apply(spec);
+  pod.Pass(absl::Seconds(3));
+  EXPECT_EQ(pod.TakeLog(), "a@0 b@120");
+  EXPECT_EQ(pod.View(), "a=Completed(0) b=Completed(0)");
+  EXPECT_TRUE(pod.finished());
+}
+
+TEST(Lifecycle, WhatFollowsAnInitContainerWithoutItsImageWaitsForIt) {
+  for (ContainerSpec::Kind kind : {ContainerSpec::Kind::kInit, ContainerSpec::Kind::kSidecar}) {
+    GuestSpec spec = PodSpec(kAlways, {Init("i", "exit 0"), Container("j", "sleep 1", kind), Container("a", "")});
+    spec.containers[1].awaits_image = true;
+    Pod pod(spec);
+    pod.Pass(absl::Seconds(5));
+    EXPECT_EQ(pod.View(), "i=Completed(0) j=PodInitializing a=PodInitializing");
+    spec.revision = 2;
+    spec.containers[1].awaits_image = false;
+    pod.Apply(spec);
+    pod.Pass(absl::Seconds(2));
+    EXPECT_EQ(pod.TakeLog().substr(0, 7), "i@0 j@5");
+    EXPECT_THAT(pod.View(), HasSubstr("a=Running/ready"));
+  }
+}
+
 TEST(Lifecycle, AContainerThatLostItsConfigurationRunsUntilItEnds) {
   GuestSpec spec = PodSpec(kAlways, {Container("a", "sleep 20; exit 1")});
   Pod pod(spec);

@@ -423,6 +423,43 @@ TEST(Images, OneThatCannotBeStartedRestartsNothing) {
   EXPECT_EQ(pod.TakeLog(), "c@0 TERM:c@2 c@2");
 }
 
+TEST(Images, OneThatIsNotThereYetIsWaitedForByWhatHasEndedOnly) {
+  GuestSpec spec = PodSpec(kAlways, {Container("c", "sleep 10; exit 1")});
+  spec.containers[0].image = "a:1";
+  Pod pod(spec);
+  pod.Pass(absl::Seconds(1));
+  spec.containers[0].image = "a:2";
+  spec.containers[0].awaits_image = true;
+  spec.revision = 2;
+  pod.Apply(spec);
+  pod.Pass(absl::Seconds(1));
+  EXPECT_EQ(pod.View(), "c=Running/ready");
+  pod.Pass(absl::Seconds(10));
+  EXPECT_EQ(pod.View(), "c=ContainerCreating");
+  EXPECT_EQ(pod.State().containers[0].last->exit_code, 1);
+  spec.containers[0].awaits_image = false;
+  spec.revision = 3;
+  pod.Apply(spec);
+  pod.Pass(absl::Seconds(1));
+  EXPECT_EQ(pod.View(), "c=Running/ready*1");
+  EXPECT_EQ(pod.TakeLog(), "c@0 c@12");
+}
+
+TEST(Images, OneThatComesWhileTheOtherRunsReplacesIt) {
+  GuestSpec spec = PodSpec(kAlways, {Container("c", "")});
+  spec.containers[0].image = "a:1";
+  Pod pod(spec);
+  pod.Pass(absl::Seconds(1));
+  for (const bool awaits : {true, false}) {
+    spec.containers[0].image = "a:2";
+    spec.containers[0].awaits_image = awaits;
+    ++spec.revision;
+    pod.Apply(spec);
+    pod.Pass(absl::Seconds(1));
+  }
+  EXPECT_EQ(pod.TakeLog(), "c@0 TERM:c@2 c@2");
+}
+
 TEST(Events, AreBoundedAndTheNewestStay) {
   Pod pod(PodSpec(kAlways, {Container("c", "")}));
   pod.Pass(absl::Seconds(1));

@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "http/tls.h"
 #include "kube/proxy_env.h"
@@ -71,7 +72,11 @@ Images::Images(Deps deps, const ImageOptions& options, oci::RegistryConfig regis
              .release_container = [this](const std::string& uid,
                                          const std::string& container) { service_.Release(uid, container); },
              .release = [this](const std::string& uid) { service_.Release(uid); },
-             .keyring = [this](const kubeapi::PodView& pod) { return KeyringOf(pod); }}) {}
+             .keys = [this](const kubeapi::PodView& pod) { return KeysOf(pod); },
+             .warn =
+                 [this](const std::string& uid, const std::string& reason, const std::string& message) {
+                   deps_.event(uid, "", {.warning = true, .reason = reason, .message = message});
+                 }}) {}
 
 Task<Status> Images::Run() {
   bool cancelled = false;
@@ -89,9 +94,10 @@ Task<Status> Images::Run() {
   co_return status;
 }
 
-std::shared_ptr<const oci::Keyring> Images::KeyringOf(const kubeapi::PodView& pod) {
+PullKeys Images::KeysOf(const kubeapi::PodView& pod) {
   const PullSecrets secrets = deps_.pull_secrets(pod);
-  if (secrets.found.empty()) return nullptr;
+  PullKeys keys{.known = secrets.known, .missing = absl::StrJoin(secrets.missing, ", ")};
+  if (secrets.found.empty()) return keys;
   auto keyring = std::make_shared<oci::Keyring>();
   for (const PullSecret& secret : secrets.found) {
     Status added = keyring->AddSecret(secret.type, secret.data);
@@ -100,7 +106,8 @@ std::shared_ptr<const oci::Keyring> Images::KeyringOf(const kubeapi::PodView& po
            {{"pod", absl::StrCat(pod.ns(), "/", pod.name())}, {"secret", secret.name}, {"err", added}});
     }
   }
-  return keyring;
+  keys.keyring = std::move(keyring);
+  return keys;
 }
 
 std::optional<absl::flat_hash_set<std::string>> Images::InUse() const {

@@ -46,7 +46,7 @@ class Images {
   Task<Status> Run();
 
  private:
-  std::shared_ptr<const oci::Keyring> KeyringOf(const kubeapi::PodView& pod);
+  PullKeys KeysOf(const kubeapi::PodView& pod);
   std::optional<absl::flat_hash_set<std::string>> InUse() const;
 
   Deps deps_;

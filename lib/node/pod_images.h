@@ -13,6 +13,13 @@
 
 namespace vck::node {
 
+// What a pod's pull secrets say.
+struct PullKeys {
+  bool known = true;                            // false: some are still being read, and the pod is looked at again
+  std::shared_ptr<const oci::Keyring> keyring;  // null: none
+  std::string missing;                          // names of secrets that are not there or of no use: "a, b"
+};
+
 class PodImages {
  public:
   struct Deps {
@@ -20,8 +27,10 @@ class PodImages {
     std::function<image::ImageStatus(const image::ImageRequest&)> want;
     std::function<void(const std::string& pod_uid, const std::string& container)> release_container;
     std::function<void(const std::string& pod_uid)> release;
-    // Of the pod's pull secrets; null: none, or not known yet.
-    std::function<std::shared_ptr<const oci::Keyring>(const kubeapi::PodView&)> keyring;
+    // Of the pod's pull secrets.
+    std::function<PullKeys(const kubeapi::PodView&)> keys;
+    // A Warning about the pod.
+    std::function<void(const std::string& pod_uid, const std::string& reason, const std::string& message)> warn;
   };
   explicit PodImages(Deps deps) : deps_(std::move(deps)) {}
 
@@ -41,8 +50,9 @@ class PodImages {
   void Release(const std::string& pod_uid) { deps_.release(pod_uid); }
 
  private:
-  podvm::ContainerImage Ask(const kubeapi::PodView& pod, const kubeapi::ContainerView& container,
-                            const std::shared_ptr<const oci::Keyring>& keyring, PodMemory& memory);
+  podvm::ContainerImage Ask(const kubeapi::PodView& pod, const kubeapi::ContainerView& container, const PullKeys& keys,
+                            PodMemory& memory);
+  PullKeys KeysOf(const kubeapi::PodView& pod, PodMemory& memory);
 
   Deps deps_;
 };

@@ -32,6 +32,7 @@ struct PodMemory {
   podvm::Verdict unresolved;  // what of its spec can't be resolved (SpecSync)
   // Containers whose images can't be had, by name.
   std::map<std::string, podvm::ContainerWait> image_waits;
+  std::string missing_secrets;  // pull secrets that it was told about
   // The API has had its terminal phase since.
   std::optional<absl::Time> final_since;
   // The newest resolved spec.

@@ -118,6 +118,30 @@ def an_image_that_cannot_be_pulled(lab):
     delete_all(lab)
 
 
+def pull_secrets(lab):
+    """A pull waits for the pod's secrets, and says which are missing."""
+    host = lab.env["REGISTRY_URL"].removeprefix("https://")
+    lab.kubectl("create", "secret", "docker-registry", "login", f"--docker-server={host}",
+                f"--docker-username={lab.env['REGISTRY_USER']}", f"--docker-password={lab.env['REGISTRY_PASSWORD']}")
+
+    def pod(name, secret):
+        made = make_pod(name, imagePullSecrets=[{"name": secret}])
+        made["spec"]["containers"][0] |= {"image": f"{host}/private/busybox", "imagePullPolicy": "Always"}
+        return made
+
+    def events(name):
+        return [(e["type"], e["reason"], e["message"]) for e in lab.get("events")["items"] if e["involvedObject"].get("name") == name]
+
+    lab.apply(pod("insider", "login"), pod("stranger", "nobody"))
+    wait_for("insider is Ready", lambda: condition(lab.pod("insider"), "Ready") == "True")
+    wait_for("stranger is refused", lambda: container(lab.pod("stranger")).get("state", {}).get("waiting", {}).get("reason") in
+             ("ErrImagePull", "ImagePullBackOff"))
+    wait_for("its secret is missed", lambda: [e for e in events("stranger") if e[1] == "FailedToRetrieveImagePullSecret" and "(nobody)" in e[2]])
+    expect(not [e for e in events("insider") if e[0] == "Warning"], f"no pull without its secret: {events('insider')}")
+    delete_all(lab)
+    lab.kubectl("delete", "secret", "login")
+
+
 def without_guests_nothing_becomes_ready(lab):
     lab.lab("stop", "guests")
     lab.apply(make_pod("alone"))
@@ -411,7 +435,7 @@ def metrics_are_served(lab):
 
 
 ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_codes_and_restarts,
-       an_image_that_cannot_be_pulled, without_guests_nothing_becomes_ready,
+       an_image_that_cannot_be_pulled, pull_secrets, without_guests_nothing_becomes_ready,
        forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, node_is_recreated_with_what_people_set,
        vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, watch_is_cut_and_answered_410, vcenter_outage, expired_sessions_and_transient_faults,
        drains_at_sigterm, events_and_describe, second_node_on_http1_and_paged_lists,

@@ -18,6 +18,7 @@
 namespace vck::node {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -177,6 +178,7 @@ class VmReconcilerTest : public ::testing::Test {
   // By reference; others are being pulled.
   std::map<std::string, image::ImageStatus> images{{"i", ReadyImage("i")}};
   std::vector<std::string> wanted;
+  PullKeys keys;
   std::set<std::string> held;  // containers that may still want something
   PodImages pod_images{
       {.want =
@@ -188,7 +190,9 @@ class VmReconcilerTest : public ::testing::Test {
            },
        .release_container = [this](const std::string&, const std::string& container) { held.erase(container); },
        .release = [this](const std::string&) { held.clear(); },
-       .keyring = [](const kubeapi::PodView&) { return nullptr; }}};
+       .keys = [this](const kubeapi::PodView&) { return keys; },
+       .warn = [this](const std::string&, const std::string& reason,
+                      const std::string& message) { events.push_back(absl::StrCat(reason, ": ", message)); }}};
   std::vector<std::string> events;
   VmReconciler reconciler{{.facts = {.clock = loop.clock(),
                                      .pods = pods,
@@ -268,6 +272,27 @@ TEST_F(VmReconcilerTest, AnEphemeralContainersImageIsAddedToTheVm) {
   EXPECT_TRUE(Once().ok());
   EXPECT_THAT(wanted, IsEmpty());
   EXPECT_EQ(ops.calls.size(), 1u);
+}
+
+TEST_F(VmReconcilerTest, AnImageIsPulledWithItsSecretsOrWhenThereAreNone) {
+  keys.known = false;
+  PutPod(PodJson());
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(wanted, IsEmpty()) << "the secrets are still being read";
+  EXPECT_THAT(ops.calls, IsEmpty());
+  EXPECT_THAT(events, IsEmpty());
+  keys = {.missing = "gone, other"};
+  EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(wanted, ElementsAre("i"));
+  EXPECT_THAT(events,
+              Contains("FailedToRetrieveImagePullSecret: Unable to retrieve some image pull secrets (gone, other); "
+                       "attempting to pull the image may not succeed."));
+  const size_t told = events.size();
+  EXPECT_TRUE(Once().ok());
+  EXPECT_EQ(std::count_if(events.begin() + static_cast<std::ptrdiff_t>(told), events.end(),
+                          [](const std::string& e) { return e.starts_with("FailedToRetrieve"); }),
+            0)
+      << "told once";
 }
 
 TEST_F(VmReconcilerTest, AnImageThatCannotBePulledHoldsUpItsOwnContainerOnly) {

@@ -1,5 +1,6 @@
 #include "base/digest.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 
@@ -11,11 +12,30 @@
 
 namespace vck {
 
+namespace {
+
+using Sha256 = std::array<unsigned char, 32>;
+
+Sha256 HashOf(std::string_view data) {
+  // EVP_sha256() would be looked up anew by every call.
+  static const EVP_MD* const kSha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  Sha256 out{};
+  CHECK_EQ(EVP_Digest(data.data(), data.size(), out.data(), nullptr, kSha256, nullptr), 1);
+  return out;
+}
+
+}  // namespace
+
 std::string Sha256Hex(std::string_view data) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> out{};
-  unsigned int size = 0;
-  CHECK_EQ(EVP_Digest(data.data(), data.size(), out.data(), &size, EVP_sha256(), nullptr), 1);
-  return absl::BytesToHexString(std::string_view(reinterpret_cast<const char*>(out.data()), size));
+  const Sha256 hash = HashOf(data);
+  return absl::BytesToHexString(std::string_view(reinterpret_cast<const char*>(hash.data()), hash.size()));
+}
+
+Fingerprint FingerprintOf(std::string_view data) {
+  const Sha256 hash = HashOf(data);
+  Fingerprint out{};
+  std::copy_n(hash.begin(), out.size(), out.begin());
+  return out;
 }
 
 std::string RandomHex(size_t bytes) {

@@ -15,6 +15,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/digest.h"
 #include "http/tls_internal.h"
 
 namespace vck::http {
@@ -33,11 +34,9 @@ namespace {
 // Takes `der` over.
 std::string HashOf(unsigned char* der, int size) {
   if (size <= 0) return "";
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int digest_size = 0;
-  EVP_Digest(der, static_cast<size_t>(size), digest.data(), &digest_size, EVP_sha256(), nullptr);
+  std::string hash = Sha256Hex({reinterpret_cast<const char*>(der), static_cast<size_t>(size)});
   OPENSSL_free(der);
-  return absl::BytesToHexString(std::string_view(reinterpret_cast<char*>(digest.data()), digest_size));
+  return hash;
 }
 
 }  // namespace
@@ -261,9 +260,13 @@ StatusOr<std::shared_ptr<TlsContextImpl>> NewContext(bool server) {
   if (ctx == nullptr) return absl::InternalError(TakeOpenSslError());
   SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
   // Idle connections keep no buffers, and there are no sessions to keep: connections here live for hours.
-  SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  // And the chain that is shown is the one that was given: else each handshake looks for a longer one.
+  SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                            SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+  // All that is there with one call to the kernel, not two for each record.
+  SSL_CTX_set_read_ahead(ctx, 1);
   if (server) SSL_CTX_set_num_tickets(ctx, 0);
   return context;
 }

@@ -40,7 +40,7 @@ std::string Body(const EventOptions& options, const InvolvedObject& o, EventType
 }  // namespace
 
 template <class V>
-V* EventCorrelator::Cache<V>::Find(const std::string& key) {
+V* EventCorrelator::Cache<V>::Find(const Key& key) {
   auto it = index_.find(key);
   if (it == index_.end()) return nullptr;
   order_.splice(order_.begin(), order_, it->second);
@@ -48,7 +48,7 @@ V* EventCorrelator::Cache<V>::Find(const std::string& key) {
 }
 
 template <class V>
-V& EventCorrelator::Cache<V>::Put(const std::string& key, V value, size_t limit) {
+V& EventCorrelator::Cache<V>::Put(const Key& key, V value, size_t limit) {
   Erase(key);
   order_.emplace_front(key, std::move(value));
   index_[key] = order_.begin();
@@ -60,7 +60,7 @@ V& EventCorrelator::Cache<V>::Put(const std::string& key, V value, size_t limit)
 }
 
 template <class V>
-void EventCorrelator::Cache<V>::Erase(const std::string& key) {
+void EventCorrelator::Cache<V>::Erase(const Key& key) {
   auto it = index_.find(key);
   if (it == index_.end()) return;
   order_.erase(it->second);
@@ -73,8 +73,9 @@ EventCorrelator::Action EventCorrelator::Observe(const InvolvedObject& object, E
   // The source is one and the same here, so it is in no key.
   std::string about =
       absl::StrCat(object.kind, "\n", object.ns, "\n", object.name, "\n", object.uid, "\n", object.api_version);
-  Bucket* bucket = spam_.Find(about);
-  if (bucket == nullptr) bucket = &spam_.Put(about, {options_.spam_burst, now}, options_.cache);
+  const Key object_key = FingerprintOf(about);
+  Bucket* bucket = spam_.Find(object_key);
+  if (bucket == nullptr) bucket = &spam_.Put(object_key, {options_.spam_burst, now}, options_.cache);
   double refill = absl::FDivDuration(now - bucket->last, options_.spam_refill);
   bucket->tokens = std::min(options_.spam_burst, bucket->tokens + refill);
   bucket->last = now;
@@ -82,20 +83,21 @@ EventCorrelator::Action EventCorrelator::Observe(const InvolvedObject& object, E
   bucket->tokens -= 1;
 
   std::string group = absl::StrCat(about, "\n", TypeName(type), "\n", reason);
-  Similar* similar = similar_.Find(group);
+  const Key group_key = FingerprintOf(group);
+  Similar* similar = similar_.Find(group_key);
   if (similar == nullptr) {
-    similar = &similar_.Put(group, {}, options_.cache);
+    similar = &similar_.Put(group_key, {}, options_.cache);
   } else if (now - similar->last > options_.similar_window) {
     similar->messages.clear();
   }
   similar->last = now;
-  similar->messages.insert(original);
+  similar->messages.insert(FingerprintOf(original));
   std::string message = original;
-  std::string key = absl::StrCat(group, "\n", object.field_path, "\n", original);
+  Key key = FingerprintOf(absl::StrCat(group, "\n", object.field_path, "\n", original));
   if (similar->messages.size() >= static_cast<size_t>(options_.max_similar)) {
     similar->messages.erase(similar->messages.begin());
     message = "(combined from similar events): " + original;
-    key = group;
+    key = group_key;
   }
 
   std::string ns = object.ns.empty() ? "default" : object.ns;
@@ -111,13 +113,13 @@ EventCorrelator::Action EventCorrelator::Observe(const InvolvedObject& object, E
   std::string body = Body(options_, object, type, reason, message, ns, fresh.name, 1, wall, wall);
   std::string name = fresh.name;
   seen_.Put(key, std::move(fresh), options_.cache);
-  return Create{std::move(key), std::move(ns), std::move(name), std::move(body)};
+  return Create{key, std::move(ns), std::move(name), std::move(body)};
 }
 
-void EventCorrelator::Stored(const std::string& key) {
+void EventCorrelator::Stored(const Key& key) {
   if (Seen* seen = seen_.Find(key)) seen->stored = true;
 }
 
-void EventCorrelator::Failed(const std::string& key) { seen_.Erase(key); }
+void EventCorrelator::Failed(const Key& key) { seen_.Erase(key); }
 
 }  // namespace vck::kube

@@ -39,7 +39,7 @@ Task<Status> Recorder::Send(Queued event) {
     ++stats_.spam;
     co_return absl::OkStatus();
   }
-  std::string key;
+  EventCorrelator::Key key{};
   StatusOr<std::string> result;
   Backoff backoff({.initial = absl::Seconds(1), .max = absl::Seconds(10)});
   for (int attempt = 0; attempt < kAttempts; ++attempt) {

@@ -16,6 +16,7 @@
 #include "async/clock.h"
 #include "async/task.h"
 #include "async/wait.h"
+#include "base/digest.h"
 #include "kube/client.h"
 
 namespace vck::kube {
@@ -46,13 +47,16 @@ struct EventOptions {
 // Decides what becomes of an event: a machine without I/O.
 class EventCorrelator {
  public:
+  using Key = Fingerprint;  // of all that two events have in common when one is counted on the other
   struct Drop {};
   struct Create {
-    std::string key, ns, name, body;
+    Key key;
+    std::string ns, name, body;
   };
   struct Patch {
-    std::string key, ns, name, body;  // strategic merge: count, lastTimestamp, message
-    std::string create_body;          // if the event is gone meanwhile
+    Key key;
+    std::string ns, name, body;  // strategic merge: count, lastTimestamp, message
+    std::string create_body;     // if the event is gone meanwhile
   };
   using Action = std::variant<Drop, Create, Patch>;
 
@@ -61,8 +65,8 @@ class EventCorrelator {
   Action Observe(const InvolvedObject& object, EventType type, const std::string& reason, const std::string& message,
                  Instant now, absl::Time wall);
   // The API server has stored (or refused) the event: later ones are counted on it, or not.
-  void Stored(const std::string& key);
-  void Failed(const std::string& key);
+  void Stored(const Key& key);
+  void Failed(const Key& key);
 
  private:
   struct Bucket {
@@ -70,7 +74,7 @@ class EventCorrelator {
     Instant last;
   };
   struct Similar {
-    absl::flat_hash_set<std::string> messages;
+    absl::flat_hash_set<Key> messages;
     Instant last;
   };
   struct Seen {
@@ -83,14 +87,14 @@ class EventCorrelator {
   template <class V>
   class Cache {
    public:
-    V* Find(const std::string& key);
-    V& Put(const std::string& key, V value, size_t limit);
-    void Erase(const std::string& key);
+    V* Find(const Key& key);
+    V& Put(const Key& key, V value, size_t limit);
+    void Erase(const Key& key);
 
    private:
-    using Item = std::pair<std::string, V>;
+    using Item = std::pair<Key, V>;
     std::list<Item> order_;
-    absl::flat_hash_map<std::string, typename std::list<Item>::iterator> index_;
+    absl::flat_hash_map<Key, typename std::list<Item>::iterator> index_;
   };
 
   EventOptions options_;

@@ -352,6 +352,8 @@ void App::Impl::RegisterMetrics() {
         [this] { return vsphere ? static_cast<double>(vsphere->inventory.stats().relists) : 0; });
   value("vch_kubelet_events_dropped_total", "Events that a full queue dropped.", true,
         [this] { return static_cast<double>(recorder->stats().dropped); });
+  value("vch_kubelet_events_queued", "Events that wait to be sent.", false,
+        [this] { return static_cast<double>(recorder->queued()); });
   value("vch_kubelet_api_calls_total", "Requests sent to the API server.", true, [this] {
     double n = 0;
     for (const auto& [what, count] : client->calls()) n += static_cast<double>(count);

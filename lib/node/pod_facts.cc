@@ -4,14 +4,12 @@
 
 namespace vck::node {
 
-StatusOr<PodFacts> GatherFacts(const FactSources& from, const std::string& uid, const PodMemory* memory) {
+PodFacts GatherVmFacts(const FactSources& from, const std::string& uid, kube::ObjectPtr object,
+                       const PodMemory* memory) {
   PodFacts facts;
-  facts.object = from.pods.Get(uid);
+  facts.object = std::move(object);
   if (facts.object != nullptr) {
-    ASSIGN_OR_RETURN(auto document, json::Document::Parse(facts.object->json()));
-    facts.document.emplace(std::move(document));
-    facts.pod.emplace(facts.document->root());
-    facts.vm_name = vch::PodVmName(from.vch_id, uid, facts.pod->ns(), facts.pod->name());
+    facts.vm_name = vch::PodVmName(from.vch_id, uid, facts.object->ns(), facts.object->name());
   }
   facts.vm.synced = from.vms.Synced() && from.fresh();
   facts.records = from.vms.Find(uid);
@@ -40,6 +38,20 @@ StatusOr<PodFacts> GatherFacts(const FactSources& from, const std::string& uid, 
     facts.guest.disconnected_for = from.clock.Now() - memory->since;
   }
   return facts;
+}
+
+StatusOr<PodFacts> GatherFacts(const FactSources& from, const std::string& uid, kube::ObjectPtr object,
+                               const PodMemory* memory) {
+  PodFacts facts = GatherVmFacts(from, uid, std::move(object), memory);
+  if (facts.object != nullptr) RETURN_IF_ERROR(facts.SetPod(from, facts.object));
+  return facts;
+}
+
+Status PodFacts::SetPod(const FactSources& from, kube::ObjectPtr newer) {
+  ASSIGN_OR_RETURN(document, from.documents->Get(newer));
+  object = std::move(newer);
+  pod.emplace(document->root());
+  return absl::OkStatus();
 }
 
 }  // namespace vck::node

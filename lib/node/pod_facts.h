@@ -10,9 +10,9 @@
 #include "async/clock.h"
 #include "flow/store.h"
 #include "guestlink/links.h"
-#include "json/json.h"
 #include "kube/object.h"
 #include "kubeapi/pod_view.h"
+#include "node/document_cache.h"
 #include "node/pod_memory.h"
 #include "node/vm_index.h"
 #include "podvm/facts.h"
@@ -30,12 +30,13 @@ struct FactSources {
   PodMemories& memories;
   std::string vch_id;
   std::function<bool()> fresh;
+  std::shared_ptr<DocumentCache> documents = std::make_shared<DocumentCache>();  // of all copies of this
 };
 
 // Views point into what this holds.
 struct PodFacts {
-  std::shared_ptr<const kube::Object> object;  // null: no such pod in the API
-  std::optional<json::Document> document;
+  kube::ObjectPtr object;  // null: no such pod in the API
+  std::shared_ptr<const json::Document> document;
   std::optional<kubeapi::PodView> pod;
   std::string vm_name;  // "" without a pod
   std::vector<VmIndex::VmPtr> records;
@@ -43,9 +44,16 @@ struct PodFacts {
   std::string ip;  // from the VM's key
   podvm::VmFacts vm;
   podvm::GuestFacts guest;
+
+  // Another version of the pod counts from now on.
+  Status SetPod(const FactSources& from, kube::ObjectPtr newer);
 };
 
-// `memory` may be null. InvalidArgument if the pod's JSON is broken.
-StatusOr<PodFacts> GatherFacts(const FactSources& from, const std::string& uid, const PodMemory* memory);
+// `object` is the pod; null: no such pod in the API. `memory` may be null. InvalidArgument if the pod's JSON is broken.
+StatusOr<PodFacts> GatherFacts(const FactSources& from, const std::string& uid, kube::ObjectPtr object,
+                               const PodMemory* memory);
+// Everything but `document` and `pod`, whose parsing is most of the work.
+PodFacts GatherVmFacts(const FactSources& from, const std::string& uid, kube::ObjectPtr object,
+                       const PodMemory* memory);
 
 }  // namespace vck::node

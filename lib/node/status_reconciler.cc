@@ -7,26 +7,24 @@
 namespace vck::node {
 
 Task<StatusOr<flow::Result>> StatusReconciler::Reconcile(std::string uid) {
-  auto memory = facts_.memories.find(uid);
-  CO_ASSIGN_OR_RETURN(PodFacts facts,
-                      GatherFacts(facts_, uid, memory == facts_.memories.end() ? nullptr : memory->second.get()));
-  if (facts.object == nullptr) {
+  kube::ObjectPtr object = facts_.pods.Get(uid);
+  if (object == nullptr) {
     written_.erase(uid);
     co_return flow::Result{};
   }
   // What we wrote last counts until the watch has shown it, or something newer.
   if (auto it = written_.find(uid); it != written_.end()) {
-    if (facts.object->resource_version() == it->second.seen) {
-      facts.object = it->second.answer;
-      CO_ASSIGN_OR_RETURN(auto document, json::Document::Parse(facts.object->json()));
-      facts.document.emplace(std::move(document));
-      facts.pod.emplace(facts.document->root());
+    if (object->resource_version() == it->second.seen) {
+      object = it->second.answer;
     } else {
       written_.erase(it);
     }
   }
   // Before the first sight of vCenter nothing can be said that the API does not know already.
   if (!facts_.vms.Synced()) co_return flow::Result{};
+  auto memory = facts_.memories.find(uid);
+  CO_ASSIGN_OR_RETURN(PodFacts facts, GatherFacts(facts_, uid, std::move(object),
+                                                  memory == facts_.memories.end() ? nullptr : memory->second.get()));
   podvm::StatusInputs in;
   in.pod = &*facts.pod;
   in.vm = facts.vm;
@@ -58,15 +56,14 @@ Task<StatusOr<flow::Result>> StatusReconciler::Reconcile(std::string uid) {
     auto current = facts_.pods.Get(uid);
     if (current == nullptr) co_return flow::Result{};
     if (current->resource_version() == seen) written_[uid] = {.seen = seen, .answer = written};
-    facts.object = std::move(written);
-    CO_ASSIGN_OR_RETURN(auto document, json::Document::Parse(facts.object->json()));
-    facts.document.emplace(std::move(document));
-    facts.pod.emplace(facts.document->root());
+    if (!written->deleting()) co_return result;
+    CO_RETURN_IF_ERROR(facts.SetPod(facts_, std::move(written)));
   }
+  if (!facts.object->deleting()) co_return result;
   // Facts may have moved while the patch was under way.
   memory = facts_.memories.find(uid);
-  CO_ASSIGN_OR_RETURN(PodFacts now,
-                      GatherFacts(facts_, uid, memory == facts_.memories.end() ? nullptr : memory->second.get()));
+  const PodFacts now =
+      GatherVmFacts(facts_, uid, facts.object, memory == facts_.memories.end() ? nullptr : memory->second.get());
   if (podvm::ReadyToDelete(*facts.pod, now.vm)) {
     kube::DeleteOptions options;
     options.uid = uid;

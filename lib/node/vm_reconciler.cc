@@ -89,7 +89,7 @@ Status VmReconciler::Prepare(Look& look) {
   }
   look.memory = slot.get();
   PodMemory& memory = *look.memory;
-  ASSIGN_OR_RETURN(look.facts, GatherFacts(deps_.facts, look.uid, look.memory));
+  ASSIGN_OR_RETURN(look.facts, GatherFacts(deps_.facts, look.uid, deps_.facts.pods.Get(look.uid), look.memory));
   podvm::PlanInputs& in = look.in;
   in.now = deps_.facts.clock.WallNow();
   // A VM of ours in the inventory settles what became of a create.
@@ -153,11 +153,11 @@ void VmReconciler::AdmitPod(Look& look) {
   if (look.pod()->deleting() || kubeapi::IsTerminal(look.pod()->phase())) return;
   podvm::Verdict before = memory.verdict;
   if (!memory.admitted) {
-    std::optional<json::Document> document;
+    std::shared_ptr<const json::Document> document;
     std::optional<kubeapi::NodeView> node;
     if (auto object = deps_.nodes.Get(options_.node_name)) {
-      if (auto parsed = json::Document::Parse(object->json()); parsed.ok()) {
-        document.emplace(*std::move(parsed));
+      if (auto parsed = deps_.facts.documents->Get(object); parsed.ok()) {
+        document = *std::move(parsed);
         node.emplace(document->root());
       }
     }

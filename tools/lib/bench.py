@@ -166,6 +166,11 @@ def main():
         waits = [watcher.ready[name] - watcher.seen[name] for name in watcher.ready]
         print(f"  start latency     p50 {statistics.median(waits):.2f} s, p99 {percentile(waits, 99):.2f} s (created to Ready, all at once)")
         print(f"  kubelet memory    {memory_mib(pid, 'VmRSS'):.1f} MiB now, {memory_mib(pid, 'VmHWM'):.1f} MiB peak")
+        # What is still to be told counts for the way up, too.
+        harness.wait_for("all events are sent", lambda: lab.metric("vch_kubelet_events_queued") == 0, limit)
+        settled = Snapshot(lab, pid)
+        print(f"  events left over  {settled.time - up.time:8.1f} s more: {1000 * (settled.cpu - up.cpu) / args.pods:.2f} ms and "
+              f"{(settled.api - up.api) / args.pods:.2f} API calls per pod; {lab.metric('vch_kubelet_events_dropped_total'):.0f} events dropped")
         time.sleep(5)
         asked = requests(lab)
         a = Snapshot(lab, pid)

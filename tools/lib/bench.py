@@ -91,7 +91,9 @@ class Snapshot:
         # REST, and files under /folder.
         self.rest = sum((stats["vcenter"].get("rest") or {}).values())
         # One for each VM of a PowerOnMultiVM.
-        self.tasks = stats["vcenter"]["tasksTotal"]
+        self.tasks = collections.Counter(stats["vcenter"].get("tasks") or {})
+        # The simulator's Destroy makes one for each disk of the VM, where a vCenter makes none.
+        self.tasks["DeleteVirtualDisk"] = self.soap.get("DeleteVirtualDisk_Task", 0)
         self.vcenter_cpu = stats["vcenter"]["cpuSeconds"]
 
 
@@ -123,7 +125,9 @@ def report(title, pods, a, b):
     print(f"  kubelet CPU       {1000 * (b.cpu - a.cpu) / pods:8.2f} ms per pod ({b.cpu - a.cpu:.2f} s)")
     print(f"  API calls         {(b.api - a.api) / pods:8.2f} per pod")
     print(f"  vCenter calls     {calls / pods:8.2f} per pod ({rest / pods:.2f} of them REST and files), and {waits} WaitForUpdatesEx")
-    print(f"  vCenter tasks     {(b.tasks - a.tasks) / pods:8.2f} per pod")
+    tasks = b.tasks - a.tasks
+    kinds = ", ".join(f"{name} {count}" for name, count in tasks.most_common())
+    print(f"  vCenter tasks     {sum(tasks.values()) / pods:8.2f} per pod ({kinds})")
     print(f"  vCenter CPU       {1000 * (b.vcenter_cpu - a.vcenter_cpu) / pods:8.2f} ms per pod")
     return calls
 

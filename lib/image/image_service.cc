@@ -150,6 +150,7 @@ struct ImageService::Impl : std::enable_shared_from_this<ImageService::Impl> {
   Task<> EndMerges();
   Task<> ReadStore();
   Task<Status> Reread();
+  Task<Status> RereadIfChanged();
   Task<> CollectGarbage();
   Task<Status> CollectOnce();
   Task<bool> Remove(std::string digest, std::string reason);
@@ -187,6 +188,8 @@ struct ImageService::Impl : std::enable_shared_from_this<ImageService::Impl> {
   };
   std::map<std::string, Use> uses;
   uint64_t additions = 0;
+  Instant read_at;            // the store, successfully
+  uint64_t read_changes = 0;  // of the store, before it was read
   std::set<std::string> removing;
   TaskGroup* group = nullptr;  // of Run(), while it runs
   Instant started;
@@ -631,6 +634,7 @@ Task<> ImageService::Impl::ReadStore() {
 // People may have removed some, and what came meanwhile need not be in the list.
 Task<Status> ImageService::Impl::Reread() {
   uint64_t before = additions;
+  const uint64_t changes = store.changes();
   CO_ASSIGN_OR_RETURN(std::vector<StoredImage> all, co_await store.List());
   std::set<std::string> there;
   for (StoredImage& image : all) {
@@ -649,7 +653,15 @@ Task<Status> ImageService::Impl::Reread() {
     uses.erase(digest);
   }
   images_gauge.Set(static_cast<double>(catalog.images().size()));
+  read_at = clock.Now();
+  read_changes = changes;
   co_return absl::OkStatus();
+}
+
+// Idle, a node asks the store for nothing.
+Task<Status> ImageService::Impl::RereadIfChanged() {
+  if (store.changes() == read_changes && clock.Now() - read_at < options.reread) co_return absl::OkStatus();
+  co_return co_await Reread();
 }
 
 // ---- garbage collection ----
@@ -658,7 +670,7 @@ Task<> ImageService::Impl::CollectGarbage() {
   while (true) {
     co_await clock.Sleep(options.gc_interval);
     ForgetOldFailures();
-    Status status = co_await Reread();
+    Status status = co_await RereadIfChanged();
     if (status.ok()) status = co_await CollectOnce();
     if (!status.ok()) Log(Severity::kWarning, "Image garbage collection", {{"err", status}});
   }

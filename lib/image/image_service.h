@@ -74,6 +74,8 @@ struct ImageServiceOptions {
   absl::Duration gc_min_age = absl::Minutes(2);
   absl::Duration gc_max_age;  // unused for longer: removed; zero: never
   absl::Duration gc_interval = absl::Minutes(5);
+  // The store is read again when it says that it has changed, at the next collection, and after so long in any case.
+  absl::Duration reread = absl::Hours(1);
   // What merges and reads images, at low priority; must outlive the service. Null: two threads of its own.
   boost::asio::thread_pool* pool = nullptr;
 };

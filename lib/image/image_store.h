@@ -52,6 +52,10 @@ class ImageStore {
   // FailedPrecondition while any VM has a disk over the image's; gone already: OK.
   virtual Task<Status> Remove(StoredImage image) = 0;
 
+  // Changes whenever somebody has done something to what the store holds, as far as it hears of that without asking.
+  // While it stays as it is, List() need not be called again, but now and then for what it does not hear of.
+  [[nodiscard]] virtual uint64_t changes() const = 0;
+
   struct Space {
     int64_t capacity_bytes = 0;
     int64_t free_bytes = 0;

@@ -2,10 +2,9 @@
 
 #include <algorithm>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "async/timeout.h"
 #include "base/log.h"
+#include "http/retry_after.h"
 #include "json/json.h"
 
 namespace vck::kube {
@@ -124,11 +123,9 @@ Task<StatusOr<http::Request>> Client::Prepare(const Call& call, std::shared_ptr<
 std::optional<absl::Duration> Client::RetryDelay(int status, const http::Headers& headers, int attempt,
                                                  Instant deadline) {
   if ((status != 429 && status < 500) || attempt >= options_.max_retries) return std::nullopt;
-  auto field = headers.Get("Retry-After");
-  int seconds = 0;
-  if (!field || !absl::SimpleAtoi(absl::StripAsciiWhitespace(*field), &seconds) || seconds < 0) return std::nullopt;
-  absl::Duration delay = absl::Seconds(seconds);
-  if (delay > options_.max_retry_after) return std::nullopt;
+  auto asked = http::RetryAfter(headers, clock_.WallNow());
+  if (!asked || *asked > options_.max_retry_after) return std::nullopt;
+  absl::Duration delay = *asked;
   delay += std::max(delay, absl::Milliseconds(100)) * 0.2 * NextRandom(random_);
   if (clock_.Now() + delay >= deadline) return std::nullopt;
   return delay;
@@ -171,7 +168,7 @@ Task<StatusOr<http::Response>> Client::Do(Call call) {
       co_await clock_.Sleep(*delay);
       continue;
     }
-    co_return ErrorFromResponse(response->status, response->body, response->headers.Get("Retry-After"),
+    co_return ErrorFromResponse(response->status, response->body, http::RetryAfter(response->headers, clock_.WallNow()),
                                 What(call.verb, call.resource, call.target));
   }
 }
@@ -319,7 +316,7 @@ Task<StatusOr<std::unique_ptr<http::BodyReader>>> Client::Watch(ObjectRef collec
       if (!piece.ok() || piece->empty()) break;
       body += *piece;
     }
-    co_return ErrorFromResponse(response->status, body, response->headers.Get("Retry-After"), what);
+    co_return ErrorFromResponse(response->status, body, http::RetryAfter(response->headers, clock_.WallNow()), what);
   }
 }
 

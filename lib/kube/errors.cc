@@ -80,7 +80,7 @@ std::string ServerMessage(const Status& status) {
   return error && !error->message.empty() ? error->message : std::string(status.message());
 }
 
-Status ErrorFromResponse(int code, std::string_view body, std::optional<std::string_view> retry_after,
+Status ErrorFromResponse(int code, std::string_view body, std::optional<absl::Duration> retry_after,
                          std::string_view what) {
   ApiError error{.code = code};
   std::string message;
@@ -95,10 +95,7 @@ Status ErrorFromResponse(int code, std::string_view body, std::optional<std::str
   }
   if (error.code == 0) error.code = 500;
   if (message.empty()) message = body.empty() ? "no message" : Excerpt(body);
-  // Only seconds: the API server never sends the date form (RFC 9110 §10.2.3).
-  int seconds = 0;
-  if (retry_after && absl::SimpleAtoi(*retry_after, &seconds) && seconds >= 0)
-    error.retry_after = absl::Seconds(seconds);
+  if (retry_after) error.retry_after = retry_after;
   return Make(std::move(error), what, message);
 }
 

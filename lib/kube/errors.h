@@ -40,8 +40,8 @@ std::optional<ApiError> GetApiError(const Status& status);
 // The server's message, or else that of the status.
 std::string ServerMessage(const Status& status);
 // The error for a response of 400 and above; `body` may be a metav1.Status or anything else; `what` begins the message.
-// `retry_after` is the header's value, which wins over details.retryAfterSeconds.
-Status ErrorFromResponse(int code, std::string_view body, std::optional<std::string_view> retry_after,
+// `retry_after` is what the header of that name asks for, which wins over details.retryAfterSeconds.
+Status ErrorFromResponse(int code, std::string_view body, std::optional<absl::Duration> retry_after,
                          std::string_view what);
 // The same from the object of an ERROR event of a watch.
 Status ErrorFromStatusObject(std::string_view json, std::string_view what);

@@ -123,6 +123,7 @@ struct App::Impl {
   Task<> EnqueueWhenSynced();
   Task<Status> Watchdog(TaskGroup& group);
   Task<> Drain();
+  Task<> Logout();
   NodeFacts Facts();
   [[nodiscard]] const vsphere::Capacity* KnownCapacity() const;
   void PodCidr(std::string_view cidr);
@@ -390,17 +391,28 @@ Task<Status> App::Impl::Run() {
   }
   Status status = co_await group.Join();
   co_await recorder->Flush(clock.Now() + absl::Seconds(2));
-  auto logout = [](vsphere::Session& s) -> Task<Status> {
-    co_await s.Logout();
-    co_return absl::OkStatus();
-  };
-  (void)co_await WithTimeout(clock, absl::Seconds(3), "logout", logout(*session));
+  co_await Logout();
   co_await vcenter_http->Close();
   co_await client->Close();
   if (election_client) co_await election_client->Close();
   pool.join();
   Log(Severity::kInfo, "Stopped", {{"reason", status.ok() ? Status(absl::CancelledError("asked to")) : status}});
   co_return status;
+}
+
+// Sessions that nobody ends count against vCenter's limit until they expire.
+Task<> App::Impl::Logout() {
+  constexpr absl::Duration kTimeout = absl::Seconds(3);
+  auto soap = [](vsphere::Session& s) -> Task<Status> {
+    co_await s.Logout();
+    co_return absl::OkStatus();
+  };
+  auto rest = [](vsphere::RestSession& s) -> Task<Status> {
+    co_await s.Logout();
+    co_return absl::OkStatus();
+  };
+  if (vsphere) (void)co_await WithTimeout(clock, kTimeout, "REST logout", rest(vsphere->rest));
+  (void)co_await WithTimeout(clock, kTimeout, "logout", soap(*session));
 }
 
 // Ends the group when asked to stop: first the intake, then what is in flight, then all.
@@ -518,12 +530,15 @@ Task<Status> App::Impl::RunVSphere() {
       const vch::PodKey* key = vsphere->index.KeyOf(vm->vm.value);
       if (key == nullptr) continue;
       if (!key->pod_ip.empty()) ipam.Hold(uid, key->pod_ip);
-      if (vsphere->tagger)
+      if (vsphere->tagger && !vsphere->tagger->Knows(vm->vm))
         vsphere->tagger->Want(vm->vm, {{std::string(vch::kNamespaceCategory), key->pod_namespace},
                                        {std::string(vch::kClusterCategory), cluster}});
     }
     vm_queue->Add(uid);
     status_queue->Add(uid);
+  });
+  vsphere->inventory.vms().Subscribe([this](const std::string& moid) {
+    if (vsphere->tagger && !vsphere->inventory.vms().Contains(moid)) vsphere->tagger->Drop({"VirtualMachine", moid});
   });
   vsphere->inventory.OnCapacity([this](const vsphere::Capacity&) {
     meter->Look(KnownCapacity());
@@ -575,10 +590,14 @@ Task<> App::Impl::EnqueueWhenSynced() {
 NodeFacts App::Impl::Facts() {
   NodeFacts facts;
   const vsphere::Health& health = session->health();
-  facts.vcenter_ok = health.state == vsphere::Health::State::kOk;
+  facts.vcenter_refuses = !health.refusal.ok();
+  facts.vcenter_ok = health.state == vsphere::Health::State::kOk && !facts.vcenter_refuses;
   if (!placement_error.empty()) {
     facts.vcenter_ok = false;
     facts.vcenter_message = placement_error;
+  } else if (health.state == vsphere::Health::State::kOk && facts.vcenter_refuses) {
+    facts.vcenter_message =
+        absl::StrCat("invalid login; the session that there is goes on until it ends: ", health.refusal.message());
   } else if (!facts.vcenter_ok) {
     facts.vcenter_message =
         absl::StrCat(vsphere::HealthStateName(health.state), health.error.ok() ? "" : ": ", health.error.message());

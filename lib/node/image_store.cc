@@ -42,6 +42,8 @@ std::string TextOf(const vimtypes::Any& value) {
   return text != nullptr ? *text : std::string();
 }
 
+bool IsNamedLikeAnchor(const vimtypes::VmRecord& vm) { return vm.name.starts_with(kNamePrefix) && vm.pod_key.empty(); }
+
 int64_t NumberOf(const vimtypes::Any& value) {
   if (const auto* number = std::get_if<int64_t>(&value)) return *number;
   if (const auto* number = std::get_if<int32_t>(&value)) return *number;
@@ -52,7 +54,17 @@ int64_t NumberOf(const vimtypes::Any& value) {
 
 VSphereImageStore::VSphereImageStore(Clock& clock, vsphere::Calls& calls, const Placement& placement,
                                      std::string vch_id, vsphere::ClientFactory clients)
-    : clock_(clock), calls_(calls), placement_(placement), vch_id_(std::move(vch_id)), clients_(std::move(clients)) {}
+    : clock_(clock), calls_(calls), placement_(placement), vch_id_(std::move(vch_id)), clients_(std::move(clients)) {
+  auto& vms = calls_.inventory().vms();
+  auto look = [&vms, anchors = anchors_](const std::string& moid) {
+    auto vm = vms.Get(moid);
+    const bool is = vm != nullptr && IsNamedLikeAnchor(*vm);
+    const bool was = is ? !anchors->ids.insert(moid).second : anchors->ids.erase(moid) > 0;
+    if (is || was) ++anchors->changes;
+  };
+  for (const auto& [moid, vm] : vms.items()) look(moid);
+  vms.Subscribe(look);
+}
 
 Task<StatusOr<std::vector<VSphereImageStore::Anchor>>> VSphereImageStore::Read(std::vector<MoRef> vms) {
   std::vector<Anchor> anchors;
@@ -104,7 +116,7 @@ Task<StatusOr<std::vector<image::StoredImage>>> VSphereImageStore::List() {
   co_await vms.WaitSynced();
   std::vector<MoRef> candidates;
   for (const auto& [moid, vm] : vms.items()) {
-    if (vm->name.starts_with(kNamePrefix) && vm->pod_key.empty()) candidates.push_back(vm->vm);
+    if (IsNamedLikeAnchor(*vm)) candidates.push_back(vm->vm);
   }
   CO_ASSIGN_OR_RETURN(auto anchors, co_await Read(std::move(candidates)));
   std::vector<image::StoredImage> images;

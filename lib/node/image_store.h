@@ -2,6 +2,7 @@
 // complete, and keeps the disk alive while no pod VM has a child of it.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,9 +26,15 @@ class VSphereImageStore : public image::ImageStore {
   Task<StatusOr<image::StoredImage>> Import(image::NewImage image) override;
   Task<Status> SetNames(image::StoredImage image, std::vector<std::string> names) override;
   Task<Status> Remove(image::StoredImage image) override;
+  [[nodiscard]] uint64_t changes() const override { return anchors_->changes; }
   [[nodiscard]] std::optional<Space> space() const override;
 
  private:
+  // Kept by the inventory's subscription, which outlives this object.
+  struct Anchors {
+    absl::flat_hash_set<std::string> ids;  // of the VMs that are named like one
+    uint64_t changes = 0;
+  };
   // What vCenter knows of the anchors among `vms`; those of others, and half made ones, say so.
   struct Anchor {
     vimtypes::MoRef vm;
@@ -46,6 +53,7 @@ class VSphereImageStore : public image::ImageStore {
   std::string vch_id_;
   vsphere::ClientFactory clients_;
   absl::flat_hash_set<std::string> importing_;  // names of the anchors
+  std::shared_ptr<Anchors> anchors_ = std::make_shared<Anchors>();
 };
 
 }  // namespace vck::node

@@ -47,7 +47,10 @@ std::vector<Condition> Conditions(const NodeFacts& f, const NodeThresholds& t) {
   out.push_back({"NetworkUnavailable", !f.has_pod_range, f.has_pod_range ? "PodRangeKnown" : "NoPodCIDR",
                  f.has_pod_range ? "pod addresses can be assigned"
                                  : "neither spec.podCIDR nor --pod-address-range gives addresses for pods"});
-  out.push_back({"VCenterUnavailable", !f.vcenter_ok, f.vcenter_ok ? "VCenterAnswers" : "VCenterDoesNotAnswer",
+  out.push_back({"VCenterUnavailable", !f.vcenter_ok,
+                 f.vcenter_ok        ? "VCenterAnswers"
+                 : f.vcenter_refuses ? "VCenterRefusesLogin"
+                                     : "VCenterDoesNotAnswer",
                  f.vcenter_ok ? "vCenter answers" : f.vcenter_message});
   bool ready = f.inventory_synced && f.has_pod_range;
   out.push_back({"Ready", ready, ready ? "KubeletReady" : "KubeletNotReady",

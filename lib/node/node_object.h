@@ -47,7 +47,8 @@ struct NodeFacts {
   bool inventory_synced = false;  // the pod VMs have been seen since the start
   bool has_pod_range = false;
   bool vcenter_ok = false;
-  std::string vcenter_message;  // why not
+  bool vcenter_refuses = false;  // the login
+  std::string vcenter_message;   // why not
   bool datastore_accessible = true;
   double datastore_free_ratio = 1.0;
   double memory_free_ratio = 1.0;  // of the pool's or cluster's memory

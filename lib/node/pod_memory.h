@@ -25,6 +25,8 @@ struct PodMemory {
   // Created by us, and not in the inventory yet.
   std::optional<vimtypes::MoRef> created;
   absl::Time created_at;
+  // vCenter refused to create it for a reason that people have to mend: not again before.
+  std::optional<absl::Time> create_not_before;
   // The first admission decides; what it uses of the node is in `usage`.
   bool admitted = false;
   podvm::NodeUsage usage;

@@ -12,9 +12,8 @@
 
 namespace vck::node {
 
-// Each call awaits its task and is done when vCenter says so. Codes: AlreadyExists (DuplicateName), NotFound (the VM is
-// gone), anything else is to be retried. A status with http::kMaybeSent may have taken effect. Calls that find what
-// they want already done succeed.
+// Each call awaits its task and is done when vCenter says so. What to do about an error says vimtypes::RetryClassOf():
+// one of kReadBack may have taken effect. Calls that find what they want already done succeed.
 class VmOps {
  public:
   virtual ~VmOps() = default;

@@ -7,10 +7,10 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "guestapi/identity.h"
-#include "http/message.h"
 #include "json/json.h"
 #include "kubeapi/node_view.h"
 #include "vch/names.h"
+#include "vimtypes/faults.h"
 
 namespace vck::node {
 
@@ -29,6 +29,18 @@ VmReconciler::VmReconciler(Deps deps, VmReconcilerOptions options)
     : deps_(std::move(deps)), options_(std::move(options)) {}
 
 Task<StatusOr<flow::Result>> VmReconciler::Reconcile(std::string uid) {
+  StatusOr<flow::Result> result = co_await Run(uid);
+  if (result.ok() || !vimtypes::NeedsPeople(result.status())) co_return result;
+  // What changes meanwhile enqueues the key as ever.
+  const absl::Duration delay = SlowRetry();
+  Log(Severity::kWarning, "vCenter refuses, will retry slowly",
+      {{"key", uid}, {"retry", absl::FormatDuration(delay)}, {"err", result.status()}});
+  co_return flow::Result{.requeue_after = delay};
+}
+
+absl::Duration VmReconciler::SlowRetry() { return options_.slow_retry * (0.8 + 0.4 * NextRandom(jitter_)); }
+
+Task<StatusOr<flow::Result>> VmReconciler::Run(std::string uid) {
   // Before both sides are known, absence means nothing; their first full set enqueues every key again.
   if (!deps_.facts.pods.Synced() || !deps_.facts.vms.Synced()) co_return flow::Result{};
   Look look;
@@ -76,6 +88,10 @@ Task<StatusOr<flow::Result>> VmReconciler::Reconcile(std::string uid) {
   // Effects are seen through the inventory; this is for the case that nothing changes there.
   if (!plan.actions.empty())
     result.requeue_after = std::min(result.requeue_after.value_or(absl::Seconds(10)), absl::Seconds(10));
+  if (look.memory->create_not_before && look.in.vm.vms.empty() && *look.memory->create_not_before > now) {
+    absl::Duration left = *look.memory->create_not_before - now;
+    result.requeue_after = std::min(result.requeue_after.value_or(left), left);
+  }
   if (look.memory->creating || look.memory->created)
     result.requeue_after = std::min(result.requeue_after.value_or(absl::Seconds(5)), absl::Seconds(5));
   co_return result;
@@ -130,6 +146,10 @@ Status VmReconciler::Prepare(Look& look) {
   }
   in.may_create = memory.admitted && memory.waits_for().admitted() && (deps_.images == nullptr || look.disks);
   in.may_not_reason = memory.waits_for().message;
+  if (in.may_create && memory.create_not_before && *memory.create_not_before > in.now) {
+    in.may_create = false;
+    in.may_not_reason = "BackOff";
+  }
   in.images_to_add = !in.vm.vms.empty() && look.disks && !look.disks->images.empty();
   in.spec_revision = memory.spec ? memory.spec->revision : 0;
   in.pushed_revision = memory.pushed_revision;
@@ -271,7 +291,7 @@ Task<Status> VmReconciler::Act(Look& look, const podvm::Action& action) {
       co_return co_await Create(look);
     case Kind::kPowerOn: {
       Status status = co_await deps_.ops.PowerOn(action.vm);
-      if (absl::IsNotFound(status)) co_return absl::OkStatus();
+      if (vimtypes::IsGone(status)) co_return absl::OkStatus();
       // A VM that does not come on, or does not stay on, is tried again ever more slowly.
       ++memory.power_failures;
       memory.power_on_not_before =
@@ -314,12 +334,12 @@ Task<Status> VmReconciler::Act(Look& look, const podvm::Action& action) {
       if (!memory.stop_since && (look.facts.object == nullptr || look.pod()->deleting()))
         memory.stop_since = deps_.facts.clock.WallNow();
       Status status = co_await deps_.ops.PowerOff(action.vm);
-      co_return absl::IsNotFound(status) ? absl::OkStatus() : status;
+      co_return vimtypes::IsGone(status) ? absl::OkStatus() : status;
     }
     case Kind::kDestroy: {
       deps_.facts.links.Disconnect(look.uid);
       Status status = co_await deps_.ops.Destroy(action.vm);
-      co_return absl::IsNotFound(status) ? absl::OkStatus() : status;
+      co_return vimtypes::IsGone(status) ? absl::OkStatus() : status;
     }
     case Kind::kAnswerQuestion:
       co_return co_await deps_.ops.Answer(action.vm, action.question_id, action.choice);
@@ -366,11 +386,13 @@ Task<Status> VmReconciler::Create(Look& look) {
   auto created = co_await deps_.ops.Create(podvm::BuildCreateSpec(*look.pod(), identity, settings, images.disks));
   if (!created.ok()) {
     Status status = created.status();
-    if (!status.GetPayload(http::kMaybeSent).has_value()) {
+    const vimtypes::RetryClass retry = vimtypes::RetryClassOf(status);
+    if (retry != vimtypes::RetryClass::kReadBack) {
       memory.creating = false;
       memory.create_unknown_since.reset();
     }
-    if (absl::IsAlreadyExists(status)) {
+    if (vimtypes::NeedsPeople(status)) memory.create_not_before = deps_.facts.clock.WallNow() + SlowRetry();
+    if (retry == vimtypes::RetryClass::kAlreadyThere && absl::IsAlreadyExists(status)) {
       // An earlier create of ours whose answer was lost, most likely: the inventory will show whose it is.
       LogV(2, "A VM of that name exists", {{"uid", look.uid}, {"vm", look.facts.vm_name}});
     } else {
@@ -389,7 +411,7 @@ Task<Status> VmReconciler::Create(Look& look) {
   Status on = co_await deps_.ops.PowerOn(*created);
   if (on.ok()) {
     deps_.events.event(*look.facts.object, false, "Created", absl::StrCat("Created pod VM ", look.facts.vm_name));
-  } else if (!absl::IsNotFound(on)) {
+  } else if (!vimtypes::IsGone(on)) {
     Warn(look, "FailedCreatePodSandBox", absl::StrCat("could not power the pod VM on: ", on.message()));
   }
   co_return on;
@@ -408,7 +430,7 @@ Task<Status> VmReconciler::AddImages(Look& look, vimtypes::MoRef vm) {
   key.images = vch::EncodeImages(held);
   LogV(2, "Image disks are added to a pod VM", {{"uid", look.uid}, {"vm", vm.value}, {"images", key.images}});
   Status status = co_await deps_.ops.AddImages(vm, std::move(added), vch::Encode(key));
-  if (absl::IsNotFound(status)) co_return absl::OkStatus();
+  if (vimtypes::IsGone(status)) co_return absl::OkStatus();
   if (!status.ok()) {
     Warn(look, "Failed", absl::StrCat("could not add the disk of an image to the pod VM: ", status.message()));
   }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "async/backoff.h"
 #include "async/clock.h"
 #include "flow/runner.h"
 #include "flow/store.h"
@@ -34,6 +35,9 @@ struct VmReconcilerOptions {
   absl::Duration orphan_interval = absl::Seconds(10);
   // How long a create whose answer was lost may still take effect.
   absl::Duration create_unknown = absl::Seconds(30);
+  // Between attempts of what vCenter refuses for a reason that people have to mend (permissions, resources, a request
+  // that it does not understand); 20 % more or less, so that pods spread out.
+  absl::Duration slow_retry = absl::Minutes(2);
   podvm::PlanOptions plan;
 };
 
@@ -57,6 +61,8 @@ class VmReconciler {
 
  private:
   struct Look;  // one run's view
+  Task<StatusOr<flow::Result>> Run(std::string uid);
+  absl::Duration SlowRetry();
   Status Prepare(Look& look);
   void AdmitPod(Look& look);
   void Admitted(Look& look);
@@ -77,6 +83,7 @@ class VmReconciler {
   Deps deps_;
   VmReconcilerOptions options_;
   podvm::NodeUsage usage_;  // of all admitted pods
+  uint64_t jitter_ = RandomSeed();
 };
 
 }  // namespace vck::node

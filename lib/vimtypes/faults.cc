@@ -77,6 +77,11 @@ constexpr std::array kFaults = std::to_array<FaultRow>({
 });
 static_assert(std::ranges::is_sorted(kFaults, {}, &FaultRow::type));
 
+// By RetryClass.
+constexpr std::array kRetryNames = std::to_array<std::string_view>(
+    {"now", "backoff", "relogin", "long-backoff", "terminal", "already-there", "read-back"});
+static_assert(kRetryNames.size() == static_cast<size_t>(kReadBack) + 1);
+
 // As lib/http defines it; vimtypes knows no HTTP.
 constexpr std::string_view kMaybeSentPayload = "vck/http/maybe-sent";
 
@@ -92,25 +97,7 @@ std::string Payload(const Status& status, std::string_view url) {
 
 }  // namespace
 
-std::string_view RetryClassName(RetryClass retry) {
-  switch (retry) {
-    case RetryClass::kNow:
-      return "now";
-    case RetryClass::kBackoff:
-      return "backoff";
-    case RetryClass::kRelogin:
-      return "relogin";
-    case RetryClass::kLongBackoff:
-      return "long-backoff";
-    case RetryClass::kTerminal:
-      return "terminal";
-    case RetryClass::kAlreadyThere:
-      return "already-there";
-    case RetryClass::kReadBack:
-      return "read-back";
-  }
-  return "backoff";
-}
+std::string_view RetryClassName(RetryClass retry) { return kRetryNames[static_cast<size_t>(retry)]; }
 
 const FaultRow& FaultRowOf(std::string_view type) {
   while (true) {
@@ -122,9 +109,10 @@ const FaultRow& FaultRowOf(std::string_view type) {
 }
 
 Status FaultStatus(const Fault& fault) {
-  Status status(FaultRowOf(fault.type).code,
-                fault.message.empty() ? fault.type : absl::StrCat(fault.type, ": ", fault.message));
+  const FaultRow& row = FaultRowOf(fault.type);
+  Status status(row.code, fault.message.empty() ? fault.type : absl::StrCat(fault.type, ": ", fault.message));
   status.SetPayload(kFaultType, absl::Cord(fault.type));
+  status.SetPayload(kFaultRetry, absl::Cord(RetryClassName(row.retry)));
   if (!fault.object.empty()) status.SetPayload(kFaultObject, absl::Cord(fault.object.ToString()));
   if (!fault.xml.empty()) status.SetPayload(kFaultDetail, absl::Cord(fault.xml));
   return status;
@@ -148,8 +136,8 @@ bool IsFault(const Status& status, std::string_view type) {
 }
 
 RetryClass RetryClassOf(const Status& status) {
-  std::string fault = FaultType(status);
-  if (!fault.empty()) return FaultRowOf(fault).retry;
+  auto named = std::ranges::find(kRetryNames, Payload(status, kFaultRetry));
+  if (named != kRetryNames.end()) return static_cast<RetryClass>(named - kRetryNames.begin());
   if (status.GetPayload(kMaybeSentPayload).has_value()) return RetryClass::kReadBack;
   switch (status.code()) {
     case kInvalidArgument:
@@ -167,6 +155,14 @@ RetryClass RetryClassOf(const Status& status) {
     default:
       return RetryClass::kBackoff;
   }
+}
+
+bool IsGone(const Status& status) { return absl::IsNotFound(status) && RetryClassOf(status) == kAlreadyThere; }
+
+bool NeedsPeople(const Status& status) {
+  if (FaultType(status).empty() || absl::IsUnauthenticated(status)) return false;
+  const RetryClass retry = RetryClassOf(status);
+  return retry == kLongBackoff || retry == kTerminal;
 }
 
 std::string ExistingPowerState(const Status& status) {

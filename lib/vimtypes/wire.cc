@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "vimtypes/wire_impl.h"
@@ -13,6 +14,14 @@ namespace {
 // The types of XML Schema that vim25 uses; all other xsi:types are vim25's own.
 constexpr std::array<std::string_view, 11> kSchemaTypes = {
     "string", "boolean", "int", "long", "short", "byte", "float", "double", "base64Binary", "anyURI", "dateTime"};
+
+// What AppendEscaped replaces: most of a text is nothing of it.
+constexpr std::array<bool, 256> kEscaped = [] {
+  std::array<bool, 256> set{};
+  for (size_t c = 0; c < 0x20; ++c) set[c] = c != '\n' && c != '\t';
+  for (char c : {'&', '<', '>', '"'}) set[static_cast<unsigned char>(c)] = true;
+  return set;
+}();
 
 bool IsSchemaType(std::string_view local) {
   for (std::string_view type : kSchemaTypes) {
@@ -58,6 +67,7 @@ void AppendNormalized(std::string& out, const pugi::xml_node& node, int depth) {
 void AppendEscaped(std::string& out, std::string_view text) {
   size_t start = 0;
   for (size_t i = 0; i < text.size(); ++i) {
+    if (!kEscaped[static_cast<unsigned char>(text[i])]) continue;
     std::string_view entity;
     switch (text[i]) {
       case '&':
@@ -76,7 +86,6 @@ void AppendEscaped(std::string& out, std::string_view text) {
         entity = "&#13;";
         break;
       default:
-        if (static_cast<unsigned char>(text[i]) >= 0x20 || text[i] == '\n' || text[i] == '\t') continue;
         entity = "\xEF\xBF\xBD";
     }
     out.append(text, start, i - start);
@@ -187,13 +196,16 @@ std::string Finish(std::string body, std::string_view method) {
 }
 
 std::string_view LocalName(std::string_view qualified) {
-  size_t colon = qualified.rfind(':');
-  return colon == std::string_view::npos ? qualified : qualified.substr(colon + 1);
+  // Called for each element: string_view::rfind looks at one character at a time.
+  const void* colon = ::memrchr(qualified.data(), ':', qualified.size());
+  if (colon == nullptr) return qualified;
+  return qualified.substr(static_cast<const char*>(colon) - qualified.data() + 1);
 }
 
 std::string_view XsiType(const pugi::xml_node& node) {
-  for (const pugi::xml_attribute& attribute : node.attributes()) {
-    if (IsXsiType(attribute.name())) return LocalName(attribute.value());
+  // Siblings by hand, here and below: pugixml's iterators take five calls into its library for each step, this three.
+  for (pugi::xml_attribute a = node.first_attribute(); a; a = a.next_attribute()) {
+    if (IsXsiType(a.name())) return LocalName(a.value());
   }
   return {};
 }
@@ -201,7 +213,7 @@ std::string_view XsiType(const pugi::xml_node& node) {
 std::string_view Text(const pugi::xml_node& node) { return node.text().get(); }
 
 pugi::xml_node Child(const pugi::xml_node& node, std::string_view local_name) {
-  for (const pugi::xml_node& child : node.children()) {
+  for (pugi::xml_node child = node.first_child(); child; child = child.next_sibling()) {
     if (LocalName(child) == local_name) return child;
   }
   return {};

@@ -35,7 +35,7 @@ Task<> Fill(std::shared_ptr<Shared<T>> shared, Task<T> work) {
 }
 
 bool IsAlready(const Status& status, std::string_view state) {
-  return vim::IsFault(status, "InvalidPowerState") && vim::ExistingPowerState(status) == state;
+  return vim::RetryClassOf(status) == vim::RetryClass::kAlreadyThere && vim::ExistingPowerState(status) == state;
 }
 
 StatusOr<vim::ClusterPowerOnVmResult> PowerOnOutcome(const StatusOr<TaskResult>& result) {
@@ -228,8 +228,9 @@ Task<Status> Calls::ShutdownGuest(MoRef vm) {
 
 Task<Status> Calls::Destroy(MoRef object) {
   Status status = (co_await RunTask(vim::Destroy_Task(object), kHigh)).status();
-  bool gone = vim::IsFault(status, "ManagedObjectNotFound") &&
-              (vim::FaultObject(status).empty() || vim::FaultObject(status).value == object.value);
+  // Something else that is gone, the host say, is no success.
+  bool gone =
+      vim::IsGone(status) && (vim::FaultObject(status).empty() || vim::FaultObject(status).value == object.value);
   co_return gone ? absl::OkStatus() : status;
 }
 

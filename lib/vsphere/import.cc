@@ -22,7 +22,7 @@ Task<StatusOr<vim::HttpNfcLeaseInfo>> Ready(Clock& clock, Calls& calls, MoRef le
     CO_ASSIGN_OR_RETURN(std::vector<ObjectChange> found, co_await calls.Retrieve({lease}, {"state", "info", "error"}));
     std::string state;
     const vim::RawXml* info = nullptr;
-    std::optional<vim::Fault> error;
+    std::shared_ptr<const vim::Fault> error;
     for (const ObjectChange& object : found) {
       for (const PropertyValue& p : object.changes) {
         if (const auto* text = std::get_if<std::string>(&p.value); p.name == "state" && text != nullptr) state = *text;
@@ -35,7 +35,7 @@ Task<StatusOr<vim::HttpNfcLeaseInfo>> Ready(Clock& clock, Calls& calls, MoRef le
       co_return vim::FromRaw<vim::HttpNfcLeaseInfo>(*info);
     }
     if (state == "error" || state == "done") {
-      co_return vim::FaultStatus(error.value_or(vim::Fault{.type = "MethodFault", .message = "the lease ended"}));
+      co_return vim::FaultStatus(error ? *error : vim::Fault{.type = "MethodFault", .message = "the lease ended"});
     }
     co_await clock.Sleep(backoff.Next());
   }

@@ -4,7 +4,6 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "vsphere/login_turn.h"
 
 namespace vck::vsphere {
 namespace {
@@ -39,24 +38,27 @@ Status ToStatus(const http::Response& response, std::string_view what) {
 RestSession::RestSession(std::shared_ptr<http::Client> client, Session& soap)
     : client_(std::move(client)), soap_(soap) {}
 
-Task<StatusOr<http::Response>> RestSession::Send(http::Request request) {
+Task<StatusOr<http::Response>> RestSession::Send(http::Request request, absl::Duration timeout) {
   request.headers.Set("User-Agent", soap_.options().user_agent);
   request.headers.Set("Accept", "application/json");
-  co_return co_await client_->Do(std::move(request), {.timeout = soap_.options().call_timeout});
+  co_return co_await client_->Do(std::move(request), {.timeout = timeout});
 }
 
 Task<Status> RestSession::Login() {
-  if (soap_.health().state == Health::State::kInvalidLogin) co_return soap_.health().error;
   CO_ASSIGN_OR_RETURN(Credentials credentials, soap_.options().credentials());
+  CO_RETURN_IF_ERROR(soap_.guard().MayTry(credentials));
   for (bool api : {true, false}) {
     http::Request request{
         .method = "POST",
         .target = api ? "/api/session" : "/rest/com/vmware/cis/session",
         .headers = {{"Authorization", absl::StrCat("Basic ", absl::Base64Escape(absl::StrCat(credentials.user, ":",
                                                                                              credentials.password)))}}};
-    CO_ASSIGN_OR_RETURN(http::Response response, co_await Send(std::move(request)));
+    CO_ASSIGN_OR_RETURN(http::Response response, co_await Send(std::move(request), soap_.options().call_timeout));
     if (api && (response.status == 404 || response.status == 405 || response.status == 501)) continue;
-    CO_RETURN_IF_ERROR(ToStatus(response, "REST login"));
+    Status status = ToStatus(response, "REST login");
+    if (response.status == 401 || response.status == 403) soap_.guard().Refused(std::move(credentials), status);
+    CO_RETURN_IF_ERROR(status);
+    soap_.guard().Accepted();
     CO_ASSIGN_OR_RETURN(json::Value value, json::Parse(response.body));
     std::string_view token = api ? json::AsString(value) : json::String(value, "value");
     if (token.empty()) co_return absl::InternalError("REST login: no session id in the answer");
@@ -69,11 +71,11 @@ Task<Status> RestSession::Login() {
 
 Task<Status> RestSession::Connect() {
   while (token_.empty()) {
-    if (logging_in_) {
-      co_await login_done_.Wait();
+    if (soap_.guard().busy()) {
+      co_await soap_.guard().WaitForTurn();
       continue;
     }
-    LoginTurn turn(logging_in_, login_done_);
+    LoginGuard::Turn turn(soap_.guard());
     CO_RETURN_IF_ERROR(co_await Login());
   }
   co_return absl::OkStatus();
@@ -110,7 +112,7 @@ Task<StatusOr<json::Value>> RestSession::Call(std::string method, std::string pa
       request.headers.Add("Content-Type", "application/json");
       request.body = json::Serialize(body);
     }
-    CO_ASSIGN_OR_RETURN(http::Response response, co_await Send(std::move(request)));
+    CO_ASSIGN_OR_RETURN(http::Response response, co_await Send(std::move(request), soap_.options().call_timeout));
     if (response.status == 401 && attempt == 0) {
       if (token_ == token) token_.clear();
       continue;
@@ -129,7 +131,7 @@ Task<> RestSession::Logout() {
   http::Request request{.method = "DELETE",
                         .target = api_ ? "/api/session" : "/rest/com/vmware/cis/session",
                         .headers = {{std::string(kTokenField), std::exchange(token_, "")}}};
-  (void)co_await Send(std::move(request));
+  (void)co_await Send(std::move(request), absl::Seconds(10));
 }
 
 }  // namespace vck::vsphere

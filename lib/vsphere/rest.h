@@ -11,7 +11,8 @@
 namespace vck::vsphere {
 
 // A session of its own beside the SOAP session, with the same credentials; logs in when needed, once for all callers,
-// and anew when a call answers 401. Refused credentials: the SOAP session tells, and nothing is tried while it says so.
+// and anew when a call answers 401. Logins go through the SOAP session's guard: one at a time, and none with
+// credentials that either API has refused a short while ago.
 class RestSession {
  public:
   RestSession(std::shared_ptr<http::Client> client, Session& soap);
@@ -26,19 +27,18 @@ class RestSession {
   Task<StatusOr<bool>> SpeaksApi();
   // In /rest an id in a path is written "id:<id>".
   [[nodiscard]] std::string Id(std::string_view id) const;
+  // Ends the session on the server, best effort. Later calls log in anew.
   Task<> Logout();
 
  private:
   Task<Status> Login();
   Task<Status> Connect();
-  Task<StatusOr<http::Response>> Send(http::Request request);
+  Task<StatusOr<http::Response>> Send(http::Request request, absl::Duration timeout);
 
   std::shared_ptr<http::Client> client_;
   Session& soap_;
   std::string token_;
   bool api_ = true;
-  bool logging_in_ = false;
-  Signal login_done_;
 };
 
 }  // namespace vck::vsphere

@@ -6,13 +6,13 @@
 
 #include <pugixml.hpp>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/log.h"
 #include "vimtypes/wire_impl.h"
-#include "vsphere/login_turn.h"
 
 namespace vck::vsphere {
 namespace {
@@ -74,18 +74,34 @@ Session::Session(Clock& clock, std::shared_ptr<http::Client> client, SessionOpti
     : clock_(clock),
       client_(std::move(client)),
       options_(std::move(options)),
+      guard_(clock_, options_.refused, [this] { RefusalChanged(); }),
       reconnect_(options_.reconnect),
-      refused_(options_.refused),
       last_sent_(clock.Now()) {
   health_.since = clock_.Now();
 }
 
+// A login of any API was judged.
+void Session::RefusalChanged() {
+  if (!logged_in_ && !guard_.refusal().ok()) {
+    SetHealth(Health::State::kInvalidLogin, guard_.refusal());
+  } else if (health_.state == Health::State::kInvalidLogin) {
+    SetHealth(logged_in_ ? Health::State::kOk : Health::State::kConnecting, absl::OkStatus());
+  } else {
+    SetHealth(health_.state, health_.error);
+  }
+}
+
 void Session::SetHealth(Health::State state, Status error) {
   health_.error = std::move(error);
-  if (health_.state == state) return;
+  const bool refusal_changed = health_.refusal.ok() != guard_.refusal().ok();
+  health_.refusal = guard_.refusal();
+  if (health_.state == state && !refusal_changed) return;
+  if (health_.state != state) health_.since = clock_.Now();
   health_.state = state;
-  health_.since = clock_.Now();
-  if (state == Health::State::kOk) {
+  if (state == Health::State::kOk && !health_.refusal.ok()) {
+    Log(Severity::kWarning, "vCenter takes no new login; the session that there is goes on",
+        {{"error", health_.refusal}});
+  } else if (state == Health::State::kOk) {
     Log(Severity::kInfo, "vCenter answers");
   } else {
     Log(Severity::kWarning, "vCenter is not usable", {{"state", HealthStateName(state)}, {"error", health_.error}});
@@ -164,12 +180,14 @@ Task<Status> Session::Negotiate() {
 
 Task<Status> Session::Login() {
   CO_ASSIGN_OR_RETURN(Credentials credentials, options_.credentials());
-  if (health_.state == Health::State::kInvalidLogin && credentials != refused_credentials_) {
-    next_login_ = clock_.Now();  // somebody has corrected them
-    refused_.Reset();
+  if (Status refusal = guard_.MayTry(credentials); !refusal.ok()) {
+    SetHealth(Health::State::kInvalidLogin, refusal);
+    co_return refusal;
   }
   if (clock_.Now() < next_login_) co_return login_error_;
 
+  logging_in_ = true;
+  absl::Cleanup done = [this] { logging_in_ = false; };
   cookie_.clear();
   Status status = co_await Negotiate();
   if (status.ok()) {
@@ -202,7 +220,7 @@ Task<Status> Session::Login() {
       if (auto fn = weak.lock()) (*fn)();
     }
     reconnect_.Reset();
-    refused_.Reset();
+    guard_.Accepted();
     SetHealth(Health::State::kOk, absl::OkStatus());
     Log(Severity::kInfo, "Logged in to vCenter",
         {{"product", content_.about.fullName}, {"api", api_version_}, {"user", credentials.user}});
@@ -210,8 +228,7 @@ Task<Status> Session::Login() {
   }
   login_error_ = Annotate(status, "log in to vCenter");
   if (vim::IsFault(status, "InvalidLogin") || vim::IsFault(status, "NoPermission")) {
-    refused_credentials_ = std::move(credentials);
-    next_login_ = clock_.Now() + refused_.Next();
+    guard_.Refused(std::move(credentials), login_error_);
     SetHealth(Health::State::kInvalidLogin, login_error_);
   } else {
     next_login_ = clock_.Now() + reconnect_.Next();
@@ -223,14 +240,14 @@ Task<Status> Session::Login() {
 Task<Status> Session::Connect() {
   bool waited = false;
   while (!logged_in_) {
-    if (logging_in_) {
+    if (guard_.busy()) {
       waited = true;
-      co_await login_done_.Wait();
+      co_await guard_.WaitForTurn();
       continue;
     }
     // The attempt that this caller waited for is its attempt, too.
     if (waited && clock_.Now() < next_login_) co_return login_error_;
-    LoginTurn turn(logging_in_, login_done_);
+    LoginGuard::Turn turn(guard_);
     CO_RETURN_IF_ERROR(co_await Login());
   }
   co_return absl::OkStatus();

@@ -12,16 +12,12 @@
 #include "http/client.h"
 #include "vimtypes/methods.gen.h"
 #include "vimtypes/soap.h"
+#include "vsphere/login_guard.h"
 
 namespace vck::vsphere {
 
 namespace vim = ::vck::vimtypes;
 using vim::MoRef;
-
-struct Credentials {
-  std::string user, password;
-  friend bool operator==(const Credentials&, const Credentials&) = default;
-};
 
 struct SessionOptions {
   http::Url origin;           // of the client: scheme, host and port
@@ -34,7 +30,7 @@ struct SessionOptions {
   absl::Duration keep_alive = absl::Minutes(10);
   // Between logins that fail because vCenter does not answer.
   BackoffPolicy reconnect = {.initial = absl::Seconds(1), .max = absl::Minutes(1)};
-  // Between logins that vCenter refuses: accounts lock after a few.
+  // Between logins that vCenter refuses, SOAP's and REST's together: accounts lock after a few.
   BackoffPolicy refused = {.initial = absl::Minutes(2), .max = absl::Minutes(30), .factor = 2, .jitter = 0.1};
   // Reads that fail because the connection broke are repeated this often before the caller hears of it.
   int read_attempts = 3;
@@ -42,7 +38,7 @@ struct SessionOptions {
 
 struct Health {
   enum class State {
-    kConnecting,    // no answer yet since start
+    kConnecting,    // no session yet, and nothing against it
     kOk,            // the last call was answered
     kInvalidLogin,  // vCenter refuses the credentials; calls fail at once until the next attempt is due
     kUnreachable,   // no answer since `since`
@@ -50,6 +46,8 @@ struct Health {
   State state = State::kConnecting;
   Instant since;
   Status error;  // OK in kOk
+  // Why vCenter takes no login, or OK. In kOk: the session that there is lives on, and none can follow it.
+  Status refusal;
 };
 std::string_view HealthStateName(Health::State state);
 
@@ -96,7 +94,7 @@ class Session {
   [[nodiscard]] const std::string& api_version() const { return api_version_; }
 
   [[nodiscard]] const Health& health() const { return health_; }
-  // `fn` is called after each change of health().state.
+  // `fn` is called after each change of health().state, and when health().refusal begins or ends.
   void OnHealth(std::function<void(const Health&)> fn) { health_callbacks_.push_back(std::move(fn)); }
 
   // `fn` is called after each login (epoch() has changed) while the returned handle lives.
@@ -106,6 +104,9 @@ class Session {
     login_callbacks_.push_back(subscription);
     return subscription;
   }
+
+  // Of all logins with these credentials, those of other APIs too.
+  [[nodiscard]] LoginGuard& guard() { return guard_; }
 
   [[nodiscard]] http::Client& client() { return *client_; }
   // The Cookie header of requests beside SOAP (/folder); empty without a session.
@@ -123,6 +124,7 @@ class Session {
   Task<Status> Login();
   Task<Status> Negotiate();
   Task<StatusOr<vim::Reply>> Exchange(std::string_view method, std::string body, absl::Duration timeout);
+  void RefusalChanged();
   void SetHealth(Health::State state, Status error);
 
   Clock& clock_;
@@ -135,12 +137,10 @@ class Session {
   uint64_t epoch_ = 0;
   bool logged_in_ = false;
   bool logging_in_ = false;
-  Signal login_done_;
+  LoginGuard guard_;
   Backoff reconnect_;
-  Backoff refused_;
   Instant next_login_;  // no attempt before
   Status login_error_;  // of the last attempt
-  Credentials refused_credentials_;
   Instant last_sent_;
   Health health_;
   std::vector<std::function<void(const Health&)>> health_callbacks_;

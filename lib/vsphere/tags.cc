@@ -1,5 +1,7 @@
 #include "vsphere/tags.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 
@@ -75,7 +77,7 @@ Task<StatusOr<std::string>> TagService::Ensure(TagName tag) {
   co_return absl::UnavailableError(absl::StrCat("tag ", tag.name, " exists and is not listed"));
 }
 
-Task<Status> TagService::Attach(std::string tag_id, std::vector<MoRef> objects) {
+Task<StatusOr<std::vector<MoRef>>> TagService::Attach(std::string tag_id, std::vector<MoRef> objects) {
   CO_RETURN_IF_ERROR((co_await rest_.SpeaksApi()).status());
   json::Array ids;
   for (const MoRef& object : objects) ids.push_back(json::Object{{"id", object.value}, {"type", object.type}});
@@ -83,53 +85,94 @@ Task<Status> TagService::Attach(std::string tag_id, std::vector<MoRef> objects) 
   body["object_ids"] = std::move(ids);
   std::string path = absl::StrCat(kAssociation, "/", rest_.Id(tag_id));
   CO_ASSIGN_OR_RETURN(json::Value result,
-                      co_await rest_.Call("POST", std::move(path), "attach-tag-to-multiple-objects", std::move(body)));
-  // {"success": false, "error_messages": […]}: some were not attached, a VM that is gone among them, say.
-  if (result.is_object() && !json::Bool(result, "success", true)) {
-    LogV(1, "Some tags were not attached", {{"tag", tag_id}, {"answer", json::Serialize(result)}});
+                      co_await rest_.Call("POST", std::move(path), "attach-tag-to-multiple-objects", body));
+  if (!result.is_object() || json::Bool(result, "success", true)) co_return std::vector<MoRef>();
+  // {"success": false, "error_messages": […]}: the messages are for people, and do not say whom they are about.
+  LogV(1, "Some tags were not attached", {{"tag", tag_id}, {"answer", json::Serialize(result)}});
+  CO_ASSIGN_OR_RETURN(json::Value found,
+                      co_await rest_.Call("POST", kAssociation, "list-attached-tags-on-objects", std::move(body)));
+  for (const json::Value& entry : Ids(found)) {
+    const json::Array& tags = json::Items(entry, "tag_ids");
+    if (std::ranges::none_of(tags, [&](const json::Value& id) { return json::AsString(id) == tag_id; })) continue;
+    std::string_view carrier = json::String(json::Get(entry, "object_id"), "id");
+    std::erase_if(objects, [carrier](const MoRef& object) { return object.value == carrier; });
   }
-  co_return absl::OkStatus();
+  co_return objects;
 }
 
-Tagger::Tagger(Clock& clock, TagService& tags, TaggerOptions options) : clock_(clock), tags_(tags), options_(options) {}
+Tagger::Tagger(Clock& clock, TagService& tags, TaggerOptions options)
+    : clock_(clock), tags_(tags), options_(options), refusals_(options.backoff) {}
 
 void Tagger::Want(const MoRef& object, const std::vector<TagName>& tags) {
-  for (const TagName& tag : tags) pending_[tag].insert(object);
+  if (!known_.insert(object).second) return;
+  for (const TagName& tag : tags) pending_[tag].due.insert(object);
   wake_.NotifyAll();
 }
 
 void Tagger::Drop(const MoRef& object) {
-  for (auto& [tag, objects] : pending_) objects.erase(object);
+  known_.erase(object);
+  for (auto& [tag, objects] : pending_) objects.due.erase(object), objects.refused.erase(object);
 }
 
 size_t Tagger::pending() const {
   size_t count = 0;
-  for (const auto& [tag, objects] : pending_) count += objects.size();
+  for (const auto& [tag, objects] : pending_) count += objects.due.size() + objects.refused.size();
   return count;
+}
+
+Task<TagName> Tagger::NextTag() {
+  while (true) {
+    if (clock_.Now() >= refused_due_) {
+      refused_due_ = Instant::Never();
+      for (auto& [tag, objects] : pending_) objects.due.merge(objects.refused);
+    }
+    std::erase_if(pending_, [](const auto& entry) { return entry.second.due.empty() && entry.second.refused.empty(); });
+    auto due = std::ranges::find_if(pending_, [](const auto& entry) { return !entry.second.due.empty(); });
+    if (due != pending_.end()) co_return due->first;
+    Clock::Timer timer;
+    if (refused_due_ != Instant::Never()) timer = clock_.Schedule(refused_due_, [this] { wake_.NotifyAll(); });
+    co_await wake_.Wait();
+  }
+}
+
+void Tagger::Settle(const TagName& tag, const std::vector<MoRef>& asked, const std::vector<MoRef>& refused) {
+  auto it = pending_.find(tag);
+  if (it == pending_.end()) return;
+  for (const MoRef& object : asked) it->second.due.erase(object);
+  for (const MoRef& object : refused) {
+    if (known_.contains(object)) it->second.refused.insert(object);
+  }
+  if (it->second.refused.empty()) {
+    if (pending() == 0) refusals_.Reset();
+    return;
+  }
+  if (refused_due_ != Instant::Never()) return;
+  absl::Duration delay = refusals_.Next();
+  refused_due_ = clock_.Now() + delay;
+  Log(Severity::kWarning, "vCenter did not attach a tag to some VMs",
+      {{"tag", tag.name}, {"vms", it->second.refused.size()}, {"retry", absl::FormatDuration(delay)}});
 }
 
 Task<Status> Tagger::Run() {
   Backoff backoff(options_.backoff);
   while (true) {
-    std::erase_if(pending_, [](const auto& entry) { return entry.second.empty(); });
-    if (pending_.empty()) {
-      co_await wake_.Wait();
-      continue;
-    }
+    (void)co_await NextTag();
     co_await clock_.Sleep(options_.tick);
-    if (pending_.empty()) continue;
-    TagName tag = pending_.begin()->first;
+    TagName tag = co_await NextTag();
     std::vector<MoRef> objects;
-    for (const MoRef& object : pending_.begin()->second) {
+    for (const MoRef& object : pending_[tag].due) {
       if (objects.size() < options_.batch) objects.push_back(object);
     }
-    if (objects.empty()) continue;
-    StatusOr<std::string> id = co_await tags_.Ensure(tag);
-    Status status = id.status();
-    if (status.ok()) status = co_await tags_.Attach(*std::move(id), objects);
+    Status status;
+    if (StatusOr<std::string> id = co_await tags_.Ensure(tag); id.ok()) {
+      StatusOr<std::vector<MoRef>> refused = co_await tags_.Attach(*std::move(id), objects);
+      status = refused.status();
+      if (refused.ok()) Settle(tag, objects, *refused);
+    } else {
+      status = id.status();
+    }
     if (status.ok()) {
       backoff.Reset();
-      for (const MoRef& object : objects) pending_[tag].erase(object);
       continue;
     }
     tags_.Forget();

@@ -26,7 +26,8 @@ class TagService {
   explicit TagService(RestSession& rest) : rest_(rest) {}
   // Id of the tag. A category is made for VirtualMachine, with one tag of it per object.
   Task<StatusOr<std::string>> Ensure(TagName tag);
-  Task<Status> Attach(std::string tag_id, std::vector<MoRef> objects);
+  // Those of `objects` that do not carry the tag afterwards: vCenter refuses each by itself.
+  Task<StatusOr<std::vector<MoRef>>> Attach(std::string tag_id, std::vector<MoRef> objects);
   // Forgets the ids: somebody has deleted a tag.
   void Forget() { categories_.clear(), tags_.clear(); }
 
@@ -40,25 +41,36 @@ class TagService {
 struct TaggerOptions {
   absl::Duration tick = absl::Seconds(2);  // what comes within is attached together
   size_t batch = 500;                      // objects of one call
-  BackoffPolicy backoff = {.initial = absl::Seconds(5), .max = absl::Minutes(10)};
+  BackoffPolicy backoff = {.initial = absl::Seconds(5), .max = absl::Minutes(10)};  // of failed calls, and of refusals
 };
 
 class Tagger {
  public:
   Tagger(Clock& clock, TagService& tags, TaggerOptions options = {});
-  // Shall have these tags, some time. Repetitions cost nothing.
+  // Shall have these tags, some time. Repetitions are ignored until Drop(): a VM that changes keeps its tags.
   void Want(const MoRef& object, const std::vector<TagName>& tags);
+  [[nodiscard]] bool Knows(const MoRef& object) const { return known_.contains(object); }
   // Not wanted any more: it is gone.
   void Drop(const MoRef& object);
-  // Attaches until cancelled. Failures are retried with backoff, objects that are gone are dropped by Drop().
+  // Attaches until cancelled. What fails, or is refused for some objects, is retried with backoff.
   Task<Status> Run();
   [[nodiscard]] size_t pending() const;
 
  private:
+  struct Objects {
+    absl::flat_hash_set<MoRef> due, refused;
+  };
+  // The next tag with objects that are due; waits for one.
+  Task<TagName> NextTag();
+  void Settle(const TagName& tag, const std::vector<MoRef>& asked, const std::vector<MoRef>& refused);
+
   Clock& clock_;
   TagService& tags_;
   TaggerOptions options_;
-  std::map<TagName, absl::flat_hash_set<MoRef>> pending_;
+  absl::flat_hash_set<MoRef> known_;
+  std::map<TagName, Objects> pending_;
+  Backoff refusals_;
+  Instant refused_due_ = Instant::Never();  // then what was refused is tried again
   Signal wake_;
 };
 

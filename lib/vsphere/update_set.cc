@@ -16,7 +16,13 @@ bool HasElements(const pugi::xml_node& node) {
 
 // An option's value is of any type; the keys that matter here hold text.
 std::pair<std::string, std::string> ParseOption(const pugi::xml_node& node) {
-  return {std::string(vim::Text(vim::Child(node, "key"))), std::string(vim::Text(vim::Child(node, "value")))};
+  std::pair<std::string, std::string> option;
+  for (pugi::xml_node child = node.first_child(); child; child = child.next_sibling()) {
+    std::string_view tag = vim::LocalName(child);
+    if (tag == "key") option.first = vim::Text(child);
+    if (tag == "value") option.second = vim::Text(child);
+  }
+  return option;
 }
 
 void ParseValue(const pugi::xml_node& node, PropertyValue& property) {
@@ -28,9 +34,11 @@ void ParseValue(const pugi::xml_node& node, PropertyValue& property) {
   } else if (type == "ArrayOfOptionValue") {
     for (const pugi::xml_node& item : node.children()) property.options.push_back(ParseOption(item));
   } else if (type == "LocalizedMethodFault") {
-    property.fault = vim::GetFault(node);
+    property.fault = std::make_shared<const vim::Fault>(vim::GetFault(node));
   } else if (type == "VirtualMachineQuestionInfo") {
-    vim::Get(node, property.question.emplace());
+    auto question = std::make_shared<vim::VirtualMachineQuestionInfo>();
+    vim::Get(node, *question);
+    property.question = std::move(question);
   } else if (type != "ManagedObjectReference" && type != "boolean" && type != "int" && type != "long" &&
              type != "short" && type != "byte" && type != "double" && type != "float" && !HasElements(node)) {
     property.value = std::string(vim::Text(node));  // text, dates and enums, whatever the enum is called
@@ -44,9 +52,33 @@ void ParseMissing(const pugi::xml_node& node, ObjectChange& object) {
   object.missing.emplace_back(vim::Text(vim::Child(node, "path")), std::move(fault.type));
 }
 
+void ParseChange(const pugi::xml_node& node, PropertyValue& property) {
+  bool removed = false;
+  pugi::xml_node value;
+  for (pugi::xml_node child = node.first_child(); child; child = child.next_sibling()) {
+    std::string_view tag = vim::LocalName(child);
+    if (tag == "name") {
+      property.name = vim::Text(child);
+    } else if (tag == "op") {
+      std::string_view op = vim::Text(child);
+      removed = op == "remove" || op == "indirectRemove";
+    } else if (tag == "val") {
+      value = child;
+    }
+  }
+  if (!removed) ParseValue(value, property);
+}
+
+size_t ChildCount(const pugi::xml_node& node) {
+  size_t count = 0;
+  for (pugi::xml_node child = node.first_child(); child; child = child.next_sibling()) ++count;
+  return count;
+}
+
 ObjectChange ParseObjectUpdate(const pugi::xml_node& node) {
   ObjectChange object;
-  for (const pugi::xml_node& child : node.children()) {
+  object.changes.reserve(ChildCount(node));
+  for (pugi::xml_node child = node.first_child(); child; child = child.next_sibling()) {
     std::string_view tag = vim::LocalName(child);
     if (tag == "kind") {
       std::string_view kind = vim::Text(child);
@@ -56,10 +88,7 @@ ObjectChange ParseObjectUpdate(const pugi::xml_node& node) {
     } else if (tag == "obj") {
       object.object = vim::GetRef(child);
     } else if (tag == "changeSet") {
-      PropertyValue& property = object.changes.emplace_back();
-      property.name = vim::Text(vim::Child(child, "name"));
-      std::string_view op = vim::Text(vim::Child(child, "op"));
-      if (op != "remove" && op != "indirectRemove") ParseValue(vim::Child(child, "val"), property);
+      ParseChange(child, object.changes.emplace_back());
     } else if (tag == "missingSet") {
       ParseMissing(child, object);
     }
@@ -129,7 +158,8 @@ StatusOr<std::optional<UpdateSet>> ParseUpdateSet(const vim::Reply& reply) {
     } else if (tag == "truncated") {
       set.truncated = vim::Text(child) == "true" || vim::Text(child) == "1";
     } else if (tag == "filterSet") {
-      for (const pugi::xml_node& item : child.children()) {
+      set.objects.reserve(set.objects.size() + ChildCount(child));
+      for (pugi::xml_node item = child.first_child(); item; item = item.next_sibling()) {
         if (vim::LocalName(item) == "objectSet") {
           set.objects.push_back(ParseObjectUpdate(item));
         } else if (vim::LocalName(item) == "missingSet") {
@@ -221,7 +251,7 @@ void ApplyChange(const ObjectChange& change, TaskProgress& task) {
     } else if (p.name == "info.result") {
       task.result = p.set ? p.value : vim::Any();
     } else if (p.name == "info.error") {
-      task.error = p.fault;
+      task.error = p.fault ? std::optional(*p.fault) : std::nullopt;
     }
   }
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,8 +24,9 @@ struct PropertyValue {
   bool set = false;
   vim::Any value;                                            // scalars, enums (as text) and references
   std::vector<std::pair<std::string, std::string>> options;  // OptionValue, or an array of them, as text
-  std::optional<vim::Fault> fault;                           // LocalizedMethodFault (task errors)
-  std::optional<vim::VirtualMachineQuestionInfo> question;
+  // Apart, because hardly any property has them, and the first listing holds those of all VMs at once.
+  std::shared_ptr<const vim::Fault> fault;  // LocalizedMethodFault (task errors)
+  std::shared_ptr<const vim::VirtualMachineQuestionInfo> question;
 };
 
 struct ObjectChange {

@@ -71,6 +71,7 @@ class FakeStore : public ImageStore {
     images.erase(image.id);
     co_return absl::OkStatus();
   }
+  [[nodiscard]] uint64_t changes() const override { return changed; }
   [[nodiscard]] std::optional<Space> space() const override { return room; }
 
   std::map<std::string, StoredImage> images;
@@ -79,6 +80,7 @@ class FakeStore : public ImageStore {
   absl::Duration import_delay;
   std::optional<Space> room;
   int64_t size = 5 << 20;
+  uint64_t changed = 0;
   int lists = 0, imports = 0, renames = 0;
 
  private:
@@ -415,8 +417,31 @@ TEST_F(ImageServiceTest, RemovedBySomebodyElse) {
   Start();
   EXPECT_EQ(WantUntilSettled("busybox").state, State::kReady);
   store_.images.clear();
+  ++store_.changed;
   Advance(absl::Minutes(6));
   EXPECT_EQ(WantUntilSettled("busybox").disk_path, "[ds] vm-2/disk.vmdk");
+}
+
+TEST_F(ImageServiceTest, AnIdleNodeAsksTheStoreForNothing) {
+  Image("library/app", "1");
+  Start();
+  EXPECT_EQ(WantUntilSettled("app:1").state, State::kReady);
+  ++store_.changed;  // the store saw the import
+  Advance(absl::Minutes(6));
+  EXPECT_EQ(store_.lists, 2);
+  Advance(absl::Minutes(54));
+  EXPECT_EQ(store_.lists, 2);
+  // What it does not hear of is found within an hour and a collection.
+  Advance(absl::Minutes(11));
+  EXPECT_EQ(store_.lists, 3);
+  // A change is seen at the next collection, and again where it could not be read.
+  ++store_.changed;
+  store_.list_error = absl::UnavailableError("away");
+  Advance(absl::Minutes(10));
+  EXPECT_EQ(store_.lists, 5);
+  store_.list_error = absl::OkStatus();
+  Advance(absl::Minutes(50));
+  EXPECT_EQ(store_.lists, 6);
 }
 
 TEST_F(ImageServiceTest, CollectsForSpaceTheLongestUnusedFirst) {

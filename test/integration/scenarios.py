@@ -1,8 +1,11 @@
 """What a user, or a bad day, does to a node; each function is one test. They share a lab and leave no pods behind."""
+import base64
 import json
 import pathlib
+import ssl
 import subprocess
 import time
+import urllib.request
 
 from harness import Failure, condition, container, expect, make_deployment, make_pod, run, wait_for
 
@@ -329,6 +332,38 @@ def drains_at_sigterm(lab):
     delete_all(lab)
 
 
+def pod_vms_carry_tags(lab):
+    """Of their cluster and namespace, as vCenter's REST API tells them; and no session is left behind."""
+    lab.apply(make_pod("tagged"))
+    vm = wait_for("it has a VM", lambda: next((v for v in lab.vms() if v["name"].startswith("default-tagged-")), None))
+    base, trust = lab.env["VCENTER_URL"].split("/sdk")[0] + "/rest/com/vmware/cis", ssl.create_default_context(cafile=lab.env["VCENTER_CA"])
+
+    def ask(method, path, body=None, **headers):
+        request = urllib.request.Request(base + path, method=method, data=body and json.dumps(body).encode(), headers={"Content-Type": "application/json", **headers})
+        with urllib.request.urlopen(request, context=trust, timeout=20) as answer:
+            return json.load(answer)["value"]
+
+    login = base64.b64encode(f"{lab.env['VCENTER_USER']}:{lab.env['VCENTER_PASSWORD']}".encode()).decode()
+    token = {"vmware-api-session-id": ask("POST", "/session", Authorization=f"Basic {login}")}
+
+    def tags():
+        found = {}
+        for tag in ask("POST", "/tagging/tag-association?~action=list-attached-tags", {"object_id": {"type": "VirtualMachine", "id": vm["ref"].split(":")[-1]}}, **token) or []:
+            tag = ask("GET", f"/tagging/tag/id:{tag}", **token)
+            found[ask("GET", f"/tagging/category/id:{tag['category_id']}", **token)["name"]] = tag["name"]
+        return found if len(found) == 2 else None
+
+    found = wait_for("its VM carries two tags", tags, 30)
+    server = lab.kubectl("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}").split("://")[1]
+    expect(found == {"kubernetes-cluster": server, "kubernetes-namespace": "default"}, f"tags: {found}")
+    ended = lambda: sum(n for what, n in json.loads(lab.lab("stats"))["vcenter"]["rest"].items() if what.startswith("DELETE") and what.endswith("/session"))
+    before = ended()
+    lab.lab("stop", "kubelet")
+    expect(ended() == before + 1, "the kubelet ends its REST session")
+    lab.lab("start", "kubelet")
+    delete_all(lab)
+
+
 def events_and_describe(lab):
     lab.apply(make_pod("told"))
     wait_for("it is Ready", lambda: condition(lab.pod("told"), "Ready") == "True")
@@ -438,6 +473,6 @@ ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_co
        an_image_that_cannot_be_pulled, pull_secrets, without_guests_nothing_becomes_ready,
        forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, node_is_recreated_with_what_people_set,
        vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, watch_is_cut_and_answered_410, vcenter_outage, expired_sessions_and_transient_faults,
-       drains_at_sigterm, events_and_describe, second_node_on_http1_and_paged_lists,
+       drains_at_sigterm, pod_vms_carry_tags, events_and_describe, second_node_on_http1_and_paged_lists,
        client_certificate_is_renewed, standby_takes_over, vsphere_layer_against_the_simulator,
        image_layer_against_the_simulator, two_hundred_up_and_down, two_hundred_with_ten_kills, metrics_are_served]

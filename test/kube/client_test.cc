@@ -102,6 +102,18 @@ TEST(Client, WaitsAsLongAsTheServerAsks) {
   EXPECT_LE(took, absl::Seconds(5));
 }
 
+TEST(Client, WaitsUntilTheDateThatTheServerNames) {
+  int calls = 0;
+  ClientFixture f([&](const http::Request&) {
+    if (++calls > 1) return FakeReply{.body = "{}"};
+    return FakeReply{.status = 503, .headers = {{"Retry-After", "Thu, 01 Jan 2026 00:00:09 GMT"}}};
+  });
+  Instant start = f.loop.clock().Now();
+  EXPECT_TRUE(f.loop.Run(f.client.Get(kWeb)).ok());
+  EXPECT_GE(f.loop.clock().Now() - start, absl::Seconds(9));
+  EXPECT_LE(f.loop.clock().Now() - start, absl::Seconds(11));
+}
+
 TEST(Client, GivesUpWhenTheServerAsksForMoreTimeThanThereIs) {
   ClientFixture f([&](const http::Request&) { return FakeReply{.status = 429, .headers = {{"Retry-After", "20"}}}; });
   Instant start = f.loop.clock().Now();

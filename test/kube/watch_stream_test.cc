@@ -101,7 +101,7 @@ TEST(Errors, CarryCodeReasonAndDelay) {
   EXPECT_EQ(ErrorFromResponse(409, StatusObject(409, "Conflict"), std::nullopt, "x").code(),
             absl::StatusCode::kAborted);
   EXPECT_EQ(ErrorFromStatusObject(StatusObject(410, "Expired"), "w").code(), absl::StatusCode::kOutOfRange);
-  status = ErrorFromResponse(503, "<html>\n", "7", "get");
+  status = ErrorFromResponse(503, "<html>\n", absl::Seconds(7), "get");
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   ASSERT_TRUE(GetApiError(status));
   EXPECT_EQ(GetApiError(status)->code, 503);

@@ -87,6 +87,16 @@ TEST(NodeObject, VCenterOutageDoesNotTakeReadyAway) {
   EXPECT_EQ(ConditionStatus(*node, "VCenterUnavailable"), "True");
 }
 
+TEST(NodeObject, ARefusedLoginIsToldAsSuch) {
+  NodeFacts facts = Good();
+  facts.vcenter_ok = false;
+  facts.vcenter_refuses = true;
+  facts.vcenter_message = "invalid login";
+  std::string node = BuildNode(Identity(), facts, nullptr, {}, kNow);
+  EXPECT_THAT(node, HasSubstr("\"VCenterRefusesLogin\""));
+  EXPECT_THAT(node, Not(HasSubstr("VCenterDoesNotAnswer")));
+}
+
 TEST(NodeObject, NotReadyWithoutAddressesOrInventory) {
   NodeFacts facts = Good();
   facts.has_pod_range = false;

@@ -14,6 +14,7 @@
 #include "vch/keys.h"
 #include "vch/names.h"
 #include "vch/pod_key.h"
+#include "vimtypes/faults.h"
 
 namespace vck::node {
 namespace {
@@ -42,6 +43,7 @@ class FakeOps : public VmOps {
   }
   Task<Status> PowerOn(MoRef vm) override {
     calls.push_back("on");
+    if (!next_power_on.ok()) co_return std::exchange(next_power_on, absl::OkStatus());
     co_return Set(vm, PowerState::kOn);
   }
   Task<Status> PowerOff(MoRef vm) override {
@@ -50,6 +52,7 @@ class FakeOps : public VmOps {
   }
   Task<Status> Destroy(MoRef vm) override {
     calls.push_back("destroy");
+    if (!next_destroy.ok()) co_return std::exchange(next_destroy, absl::OkStatus());
     real.erase(vm.value);
     if (!lag) vms_.Erase(vm.value);
     co_return absl::OkStatus();
@@ -105,7 +108,7 @@ class FakeOps : public VmOps {
 
   std::vector<std::string> calls;
   std::map<std::string, VmRecord> real;
-  Status next_create;
+  Status next_create, next_power_on, next_destroy;
   bool create_happened_anyway = false;
   bool lag = false;
   int number = 0;
@@ -456,6 +459,79 @@ TEST_F(VmReconcilerTest, ErrorOfACreateThatWasNotSentIsRetriedAndTold) {
   EXPECT_TRUE(Once().ok());
   EXPECT_THAT(ops.calls, ElementsAre("create", "create", "on"));
   EXPECT_EQ(events.front(), "FailedCreatePodSandBox");
+}
+
+TEST_F(VmReconcilerTest, AFaultThatLeavesOpenWhatHappenedIsReadBackNotRepeated) {
+  for (const char* fault : {"Timedout", "RequestCanceled"}) {
+    PutPod(PodJson());
+    ops.next_create = vimtypes::FaultStatus({.type = fault});
+    ops.create_happened_anyway = true;
+    ops.lag = true;
+    EXPECT_FALSE(Once().ok());
+    EXPECT_TRUE(Once().ok());
+    EXPECT_THAT(ops.calls, ElementsAre("create", "find")) << fault;
+    ops.CatchUp();
+    EXPECT_TRUE(Once().ok());
+    EXPECT_THAT(ops.calls, ElementsAre("create", "find", "on")) << fault;
+    EXPECT_EQ(ops.real.size(), 1U) << "adopted";
+    for (const auto& [moid, vm] : std::exchange(ops.real, {})) vms.Erase(moid);
+    memories.clear();
+    ops.calls.clear();
+  }
+}
+
+TEST_F(VmReconcilerTest, WhatPeopleHaveToMendIsRetriedSlowly) {
+  for (const char* fault : {"NoPermission", "InvalidArgument", "NoDiskSpace"}) {
+    PutPod(PodJson());
+    ops.calls.clear();
+    events.clear();
+    ops.next_create = vimtypes::FaultStatus({.type = fault});
+    EXPECT_TRUE(Once().ok()) << "no error, which would bring the queue's short back-off";
+    ASSERT_TRUE(last.requeue_after.has_value());
+    EXPECT_GE(*last.requeue_after, absl::Seconds(90)) << fault;
+    EXPECT_THAT(events, ElementsAre("FailedCreatePodSandBox"));
+    // Its status is written, which enqueues the key.
+    EXPECT_TRUE(Once().ok());
+    EXPECT_THAT(ops.calls, ElementsAre("create"));
+    ASSERT_TRUE(last.requeue_after.has_value());
+    EXPECT_GE(*last.requeue_after, absl::Seconds(90));
+    loop.Advance(*last.requeue_after);
+    EXPECT_TRUE(Once().ok());
+    EXPECT_THAT(ops.calls, ElementsAre("create", "create", "on")) << fault;
+    for (const auto& [moid, vm] : std::exchange(ops.real, {})) vms.Erase(moid);
+    memories.clear();
+  }
+}
+
+TEST_F(VmReconcilerTest, WhatPassesByItselfIsRetriedSoon) {
+  for (const char* fault : {"TaskInProgress", "ConcurrentAccess", "HostCommunication"}) {
+    PutPod(PodJson());
+    ops.calls.clear();
+    ops.next_create = vimtypes::FaultStatus({.type = fault});
+    EXPECT_FALSE(Once().ok()) << "the queue's back-off";
+    EXPECT_TRUE(Once().ok());
+    EXPECT_THAT(ops.calls, ElementsAre("create", "create", "on")) << fault;
+    for (const auto& [moid, vm] : std::exchange(ops.real, {})) vms.Erase(moid);
+    memories.clear();
+  }
+}
+
+TEST_F(VmReconcilerTest, AMissingDiskIsNoMissingVm) {
+  PutPod(PodJson());
+  ops.next_power_on = vimtypes::FaultStatus({.type = "FileNotFound"});
+  EXPECT_TRUE(Once().ok());
+  EXPECT_GE(last.requeue_after.value_or(absl::ZeroDuration()), absl::Seconds(90));
+  EXPECT_THAT(events, ElementsAre("FailedCreatePodSandBox"));
+  pods.Erase(kUid);
+  EXPECT_TRUE(Once().ok());
+  loop.Advance(absl::Minutes(1));
+  ops.next_destroy = vimtypes::FaultStatus({.type = "InvalidDatastore"});
+  for (int i = 0; i < 4 && ops.calls.back() != "destroy"; ++i) (void)Once();
+  EXPECT_EQ(ops.calls.back(), "destroy");
+  EXPECT_EQ(ops.real.size(), 1U);
+  EXPECT_GE(last.requeue_after.value_or(absl::ZeroDuration()), absl::Seconds(90)) << "told, and not taken for done";
+  ops.next_destroy = vimtypes::FaultStatus({.type = "ManagedObjectNotFound"});
+  EXPECT_TRUE(Once().ok());
 }
 
 TEST_F(VmReconcilerTest, VmOfAVanishedPodGoesAtTheSecondSighting) {

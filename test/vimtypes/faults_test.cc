@@ -52,7 +52,25 @@ TEST(Faults, EachHasACodeAndARetryClass) {
     EXPECT_EQ(RetryClassOf(status), c.retry) << c.fault << " " << RetryClassName(RetryClassOf(status));
     EXPECT_EQ(FaultType(status), c.fault);
     EXPECT_EQ(FaultRowOf(c.fault).retry, c.retry);
+    EXPECT_EQ(status.GetPayload(kFaultRetry), absl::Cord(RetryClassName(c.retry)));
+    EXPECT_EQ(RetryClassOf(Annotate(status, "create pod VM")), c.retry) << "what is added for people changes nothing";
   }
+}
+
+TEST(Faults, WhatIsGoneAndWhatNeedsPeople) {
+  auto fault = [](const char* type) { return FaultStatus({.type = type}); };
+  EXPECT_TRUE(IsGone(fault("ManagedObjectNotFound")));
+  EXPECT_FALSE(IsGone(fault("FileNotFound"))) << "the VM is there, and its disk is not";
+  EXPECT_FALSE(IsGone(fault("InvalidDatastore")));
+  EXPECT_FALSE(IsGone(fault("DuplicateName")));
+  for (const char* type : {"NoPermission", "InvalidArgument", "NoDiskSpace", "NotSupported", "FileNotFound"}) {
+    EXPECT_TRUE(NeedsPeople(fault(type))) << type;
+  }
+  for (const char* type : {"TaskInProgress", "ConcurrentAccess", "HostCommunication", "Timedout", "DuplicateName"}) {
+    EXPECT_FALSE(NeedsPeople(fault(type))) << type;
+  }
+  EXPECT_FALSE(NeedsPeople(fault("InvalidLogin"))) << "once the session is there, all goes on";
+  EXPECT_FALSE(NeedsPeople(absl::FailedPreconditionError("certificate"))) << "no fault";
 }
 
 TEST(Faults, AncestorsCount) {

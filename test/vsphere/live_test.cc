@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include <boost/asio/co_spawn.hpp>
@@ -372,6 +373,21 @@ Task<> LiveTest::Tags() {
   EXPECT_TRUE(co_await Eventually([&] { return tagger.pending() == 0; }));
   group.Cancel();
   (void)co_await group.Join();
+  json::Object object;
+  object["object_id"] = json::Object{{"id", vm.value}, {"type", vm.type}};
+  LIVE_ASSIGN(json::Value attached, co_await rest.Call("POST", "/com/vmware/cis/tagging/tag-association",
+                                                       "list-attached-tags", std::move(object)));
+  LIVE_ASSIGN(std::string second, co_await others.Ensure({.category = "live-category-2", .name = "x"}));
+  std::set<std::string> ids;
+  EXPECT_TRUE(attached.is_array()) << json::Serialize(attached);
+  if (attached.is_array()) {
+    for (const json::Value& value : attached.get_array()) ids.emplace(json::AsString(value));
+  }
+  EXPECT_EQ(ids, (std::set<std::string>{id, second}));
+  // A VM that is not there is refused by itself.
+  MoRef none{.type = "VirtualMachine", .value = "vm-0"};
+  LIVE_ASSIGN(std::vector<MoRef> refused, co_await others.Attach(second, {vm, none}));
+  EXPECT_TRUE(refused.empty() || refused == std::vector<MoRef>{none}) << "the simulator takes anything";
   co_await rest.Logout();
 }
 

@@ -88,7 +88,12 @@ class Snapshot:
         self.api = lab.metric("vch_kubelet_api_calls_total")
         stats = json.loads(lab.lab("stats"))
         self.soap = {k: v for k, v in (stats["vcenter"].get("calls") or {}).items()}
-        self.tasks = sum(count for method, count in self.soap.items() if method.endswith("_Task"))
+        # REST, and files under /folder.
+        self.rest = sum((stats["vcenter"].get("rest") or {}).values())
+        # One for each VM of a PowerOnMultiVM.
+        self.tasks = collections.Counter(stats["vcenter"].get("tasks") or {})
+        # The simulator's Destroy makes one for each disk of the VM, where a vCenter makes none.
+        self.tasks["DeleteVirtualDisk"] = self.soap.get("DeleteVirtualDisk_Task", 0)
         self.vcenter_cpu = stats["vcenter"]["cpuSeconds"]
 
 
@@ -113,13 +118,16 @@ def pull_image(lab):
 
 def report(title, pods, a, b):
     waits = b.soap.get("WaitForUpdatesEx", 0) - a.soap.get("WaitForUpdatesEx", 0)
-    calls = sum(b.soap.values()) - sum(a.soap.values()) - waits
+    rest = b.rest - a.rest
+    calls = sum(b.soap.values()) - sum(a.soap.values()) - waits + rest
     seconds = b.time - a.time
     print(f"{title}: {seconds:.1f} s, {pods / seconds:.1f} pods/s")
     print(f"  kubelet CPU       {1000 * (b.cpu - a.cpu) / pods:8.2f} ms per pod ({b.cpu - a.cpu:.2f} s)")
     print(f"  API calls         {(b.api - a.api) / pods:8.2f} per pod")
-    print(f"  vCenter calls     {calls / pods:8.2f} per pod, and {waits} WaitForUpdatesEx")
-    print(f"  vCenter tasks     {(b.tasks - a.tasks) / pods:8.2f} per pod")
+    print(f"  vCenter calls     {calls / pods:8.2f} per pod ({rest / pods:.2f} of them REST and files), and {waits} WaitForUpdatesEx")
+    tasks = b.tasks - a.tasks
+    kinds = ", ".join(f"{name} {count}" for name, count in tasks.most_common())
+    print(f"  vCenter tasks     {sum(tasks.values()) / pods:8.2f} per pod ({kinds})")
     print(f"  vCenter CPU       {1000 * (b.vcenter_cpu - a.vcenter_cpu) / pods:8.2f} ms per pod")
     return calls
 

@@ -574,6 +574,7 @@ NodeFacts App::Impl::Facts() {
   NodeFacts facts;
   const vsphere::Health& health = session->health();
   facts.vcenter_ok = health.state == vsphere::Health::State::kOk;
+  facts.vcenter_connecting = health.state == vsphere::Health::State::kConnecting;
   if (!placement_error.empty()) {
     facts.vcenter_ok = false;
     facts.vcenter_message = placement_error;
@@ -587,7 +588,8 @@ NodeFacts App::Impl::Facts() {
     facts.vsphere_version = absl::StrCat(about.name, " ", about.version, " build-", about.build);
   }
   if (vsphere) {
-    facts.inventory_synced = vsphere->inventory.synced();
+    // With the pods: what is allocatable depends on how many there are.
+    facts.inventory_synced = vsphere->inventory.synced() && pods.Synced();
     const vsphere::Capacity& c = vsphere->inventory.capacity();
     int64_t mhz = std::max<int64_t>(1, c.MhzPerCore());
     facts.capacity.cpu_millis = c.UsableCpuMhz() * 1000 / mhz;

@@ -115,6 +115,36 @@ def kubelet_restart_changes_nothing(lab):
     delete_all(lab)
 
 
+def kubelet_restart_leaves_the_node_ready(lab):
+    """With and without a vCenter that answers."""
+    lab.apply(make_deployment("web", 3))
+    wait_for("3 are Ready", lambda: ready_count(lab, "app=web") == 3)
+    unavailable = lambda: condition(lab.get("node", "vch1"), "VCenterUnavailable")  # noqa: E731
+    before = lab.get("node", "vch1")["status"]
+    with lab.watch("node", "vch1") as nodes, lab.watch("pods", "-l", "app=web") as pods:
+        for _ in range(2):
+            lab.lab("kill", "kubelet")
+            lab.lab("start", "kubelet")
+            wait_for("pods and VMs are known again", lambda: lab.metric("vch_kubelet_pod_vms") == 3, 60)
+        lab.lab("kill", "kubelet")
+        lab.lab("stop", "vcenter")
+        lab.lab("start", "kubelet")
+        wait_for("the node says that vCenter is away", lambda: unavailable() == "True", 60)
+        time.sleep(5)
+        lab.lab("start", "vcenter")
+        wait_for("the node says that vCenter is back", lambda: unavailable() == "False", 90)
+        wait_for("pods and VMs are known again", lambda: lab.metric("vch_kubelet_pod_vms") == 3, 60)
+    for node in nodes:
+        expect(condition(node, "Ready") == "True", f"Ready: {node['status']['conditions']}")
+        expect(all(node["status"][kind] == before[kind] for kind in ("capacity", "allocatable")),
+               f"a restart changes no resources: {node['status']['capacity']}, {node['status']['allocatable']}")
+    expect(len(nodes) > 2, f"the watch saw something: {len(nodes)} states")
+    for state in pods:
+        for pod in state.get("items", [state]):
+            expect(condition(pod, "Ready") == "True", f"a pod lost Ready: {pod['status']}")
+    delete_all(lab)
+
+
 def node_is_recreated_with_what_people_set(lab):
     lab.kubectl("label", "node", "vch1", "team=blue", "--overwrite")
     lab.kubectl("taint", "node", "vch1", "mine=yes:NoSchedule", "--overwrite")
@@ -366,7 +396,7 @@ def metrics_are_served(lab):
 
 
 ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_codes_and_restarts, without_guests_nothing_becomes_ready,
-       forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, node_is_recreated_with_what_people_set,
+       forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, kubelet_restart_leaves_the_node_ready, node_is_recreated_with_what_people_set,
        vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, watch_is_cut_and_answered_410, vcenter_outage, expired_sessions_and_transient_faults,
        drains_at_sigterm, events_and_describe, second_node_on_http1_and_paged_lists,
        client_certificate_is_renewed, standby_takes_over, vsphere_layer_against_the_simulator,

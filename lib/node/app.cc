@@ -1,9 +1,7 @@
 #include "node/app.h"
 
 #include <algorithm>
-#include <fstream>
 #include <optional>
-#include <sstream>
 
 #include <boost/asio/thread_pool.hpp>
 
@@ -43,28 +41,6 @@
 
 namespace vck::node {
 namespace {
-
-StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-// Asked at each login, so that a rotated password is taken up.
-StatusOr<vsphere::Credentials> VCenterCredentials(const VCenterOptions& options) {
-  if (!options.password_file.empty()) {
-    ASSIGN_OR_RETURN(std::string password, ReadFile(options.password_file));
-    return vsphere::Credentials{options.user, std::string(absl::StripTrailingAsciiWhitespace(password))};
-  }
-  const char* password = std::getenv("VCENTER_PASSWORD");
-  if (password == nullptr) {
-    return absl::FailedPreconditionError(
-        "no password for vCenter: give --vcenter-password-file or set VCENTER_PASSWORD");
-  }
-  return vsphere::Credentials{options.user, password};
-}
 
 int64_t Bytes(const std::string& quantity) {
   auto parsed = kubeapi::Quantity::Parse(quantity);
@@ -113,8 +89,8 @@ struct VSphereSide {
 };
 
 struct App::Impl {
-  Impl(Executor e, Clock& c, Options o, const LogMemory& l)
-      : executor(e), clock(c), options(std::move(o)), log(l), pool(2) {}
+  Impl(Executor e, Clock& c, Options o, Inputs i, const LogMemory& l)
+      : executor(e), clock(c), options(std::move(o)), inputs(std::move(i)), log(l), pool(2) {}
 
   Task<Status> Run();
   Status Make();
@@ -142,6 +118,7 @@ struct App::Impl {
   Executor executor;
   Clock& clock;
   Options options;
+  Inputs inputs;
   const LogMemory& log;
   asio::thread_pool pool;
   metrics::Registry registry;
@@ -166,7 +143,6 @@ struct App::Impl {
   std::unique_ptr<kube::NodeLease> lease;
   std::unique_ptr<SpecSync> spec_sync;
   std::unique_ptr<GuestEvents> guest_events;
-  oci::RegistryConfig registries;
   std::string host_ip;
   std::string cluster;  // its API server's host and port: the value of the cluster tag
 
@@ -188,8 +164,7 @@ Status App::Impl::Make() {
   ASSIGN_OR_RETURN(const std::string vch_key, LoadOrMakeVchKey(options.pod.state_dir));
 
   // ---- Kubernetes ----
-  ASSIGN_OR_RETURN(kube::RestConfig rest,
-                   kube::LoadKubeconfig({.path = options.kube.kubeconfig, .context = options.kube.context}));
+  kube::RestConfig& rest = inputs.kube;
   cluster = rest.server.HostPort();
   host_ip =
       options.kube.node_ip.empty() ? LocalAddressTowards(rest.server.host, rest.server.port) : options.kube.node_ip;
@@ -204,9 +179,7 @@ Status App::Impl::Make() {
                                executor, clock, pool, rest,
                                {.qps = options.kube.qps, .burst = options.kube.burst, .http2 = options.kube.http2}));
   if (options.election.enabled) {
-    ASSIGN_OR_RETURN(kube::RestConfig other,
-                     kube::LoadKubeconfig({.path = options.election.kubeconfig, .context = "", .in_cluster = false}));
-    ASSIGN_OR_RETURN(election_client, kube::Client::Create(executor, clock, pool, other, {}));
+    ASSIGN_OR_RETURN(election_client, kube::Client::Create(executor, clock, pool, *inputs.election, {}));
   }
   recorder = std::make_unique<kube::Recorder>(*client, kube::EventOptions{.host = options.kube.node_name});
   pod_sink = std::make_unique<kube::StoreSink>(pods, kube::StoreSink::KeyBy::kUid);
@@ -250,11 +223,8 @@ Status App::Impl::Make() {
 
   // ---- vCenter ----
   ASSIGN_OR_RETURN(http::Url url, http::ParseUrl(options.vcenter.url));
-  RETURN_IF_ERROR(VCenterCredentials(options.vcenter));
-  http::TlsOptions tls{.insecure = options.vcenter.insecure, .thumbprint = options.vcenter.thumbprint};
-  if (!options.vcenter.ca_file.empty()) {
-    ASSIGN_OR_RETURN(tls.ca_pem, ReadFile(options.vcenter.ca_file));
-  }
+  http::TlsOptions tls{
+      .insecure = options.vcenter.insecure, .thumbprint = options.vcenter.thumbprint, .ca_pem = inputs.vcenter_ca_pem};
   http::ClientOptions http{.origin = url};
   if (url.scheme == "https") {
     auto context = http::TlsContext::Client(tls);
@@ -270,8 +240,6 @@ Status App::Impl::Make() {
   session_options.keep_alive = options.vcenter.keepalive;
   session_options.credentials = [o = options.vcenter] { return VCenterCredentials(o); };
   session = std::make_unique<vsphere::Session>(clock, vcenter_http, session_options);
-
-  ASSIGN_OR_RETURN(registries, ReadRegistries(options.images.registries));
 
   // ---- guests ----
   ASSIGN_OR_RETURN(links, guestlink::Links::Create(executor, clock, registry, {.key_pem = vch_key}));
@@ -363,6 +331,11 @@ Task<Status> App::Impl::Run() {
   CO_RETURN_IF_ERROR(Make());
   Log(Severity::kInfo, "Starting",
       {{"version", VCK_VERSION}, {"node", options.kube.node_name}, {"vch", options.pod.vch_id}, {"nodeIP", host_ip}});
+  if (options.vcenter.bootstrap_iso.empty()) {
+    Log(Severity::kWarning,
+        "There is no --bootstrap-iso: pod VMs have nothing to boot, so no pod becomes Ready unless guests are "
+        "simulated");
+  }
   TaskGroup group(executor);
   if (status_server) group.Spawn("status server", status_server->Run());
   group.Spawn("watchdog", Watchdog(group));
@@ -446,9 +419,7 @@ Task<Status> App::Impl::Lead() {
 }
 
 Task<Status> App::Impl::RunVSphere() {
-  session->OnHealth([this](const vsphere::Health& health) {
-    Log(health.state == vsphere::Health::State::kOk ? Severity::kInfo : Severity::kWarning, "vCenter",
-        {{"state", vsphere::HealthStateName(health.state)}, {"err", health.error}});
+  session->OnHealth([this](const vsphere::Health&) {
     meter->Look(KnownCapacity());
     node->Kick();
   });
@@ -663,7 +634,7 @@ void App::Impl::MakeImages() {
                         }};
   std::string work_dir = options.images.work_dir;
   if (work_dir.empty()) work_dir = absl::StrCat(options.pod.state_dir, "/images");
-  images = std::make_unique<Images>(std::move(deps), options.images, registries, std::move(work_dir));
+  images = std::make_unique<Images>(std::move(deps), options.images, inputs.registries, std::move(work_dir));
 }
 
 void App::Impl::MakeArchive() {
@@ -754,8 +725,8 @@ void App::Impl::Record(const kube::Object& pod, bool warning, std::string reason
                   std::move(message));
 }
 
-App::App(Executor executor, Clock& clock, Options options, const LogMemory& log)
-    : impl_(std::make_unique<Impl>(executor, clock, std::move(options), log)) {}
+App::App(Executor executor, Clock& clock, Options options, Inputs inputs, const LogMemory& log)
+    : impl_(std::make_unique<Impl>(executor, clock, std::move(options), std::move(inputs), log)) {}
 App::~App() = default;
 Task<Status> App::Run() { return impl_->Run(); }
 void App::Stop() {

@@ -112,6 +112,13 @@ Status VmReconciler::Prepare(Look& look) {
   } else {
     memory.finished_since.reset();
   }
+  const podvm::VmSighting* sighting = podvm::ChooseVm(in.vm);
+  if (sighting == nullptr || sighting->vm->power != vimtypes::PowerState::kOn ||
+      guestapi::DecodeAnnouncement(sighting->vm->guest_key).ok()) {
+    memory.booting_since.reset();
+  } else if (!memory.booting_since) {
+    memory.booting_since = in.now;
+  }
   // A VM that stays on has overcome whatever kept it off.
   if (in.guest.connected) memory.power_failures = 0, memory.power_on_not_before.reset();
   if (in.pod != nullptr) {
@@ -132,6 +139,7 @@ Status VmReconciler::Prepare(Look& look) {
   in.images_to_add = !in.vm.vms.empty() && look.disks && !look.disks->images.empty();
   in.spec_revision = memory.spec ? memory.spec->revision : 0;
   in.pushed_revision = memory.pushed_revision;
+  in.booting_since = memory.booting_since;
   in.stop_since = memory.stop_since;
   in.finished_since = memory.finished_since;
   in.final_since = memory.final_since;

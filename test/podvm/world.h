@@ -222,6 +222,7 @@ struct World {
                   .guest = Guest(),
                   .spec_revision = 1,
                   .pushed_revision = pushed,
+                  .booting_since = booting_since,
                   .stop_since = stop_since,
                   .final_since = final_since,
                   .logs_saved = logs_saved,
@@ -247,6 +248,7 @@ struct World {
   Verdict verdict;
   std::map<std::string, ContainerWait> waits;
   int64_t pushed = 0;
+  std::optional<absl::Time> booting_since;
   std::optional<absl::Time> stop_since;
   std::optional<absl::Time> final_since;
   bool logs_saved = false;

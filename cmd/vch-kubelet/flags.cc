@@ -36,6 +36,13 @@ void AddFlags(FlagSet& f, node::Options& o) {
   f.Add("kube-api-burst", o.kube.burst, "requests at once");
   f.Switch("kube-api-http2", o.kube.http2, "HTTP/2 to the API server (--kube-api-http2=false: HTTP/1.1)");
   f.Switch("kube-api-streaming-list", o.kube.streaming_list, "streaming lists where the server has them");
+  f.Add("kube-api-timeout", o.kube.timeout, "time that a call to the API server may take, watches apart");
+  f.Add("kube-api-page-size", o.kube.page_size, "objects in one page of a list");
+  f.Add("event-queue-size", o.kube.event_queue, "events that may wait to be sent; further ones are dropped");
+  f.Add("memory-pressure-threshold", o.kube.memory_pressure,
+        "percentage of the VCH's memory: with less of it free the node has MemoryPressure");
+  f.Add("disk-pressure-threshold", o.kube.disk_pressure,
+        "percentage of the datastore: with less of it free the node has DiskPressure");
   f.Add("node-status-report-frequency", o.kube.status_report, "heartbeat of an unchanged node status");
   f.Add("node-lease-duration", o.kube.lease_duration, "duration of the node's Lease; renewed four times as often");
 
@@ -55,7 +62,17 @@ void AddFlags(FlagSet& f, node::Options& o) {
   f.Add("pod-network", o.vcenter.pod_network, "network or port group of the pods");
   f.Add("bootstrap-iso", o.vcenter.bootstrap_iso, "ISO that pod VMs boot: \"[datastore] path\"");
   f.Add("vcenter-concurrency", o.vcenter.concurrency, "operations in flight");
+  f.Add("vcenter-call-timeout", o.vcenter.call_timeout, "time that a call may take");
   f.Add("vcenter-task-timeout", o.vcenter.task_timeout, "how long a task may take before it is looked at again");
+  f.Add("vcenter-tick", o.vcenter.tick, "least time between two looks at what has changed");
+  f.Add("vcenter-power-on-delay", o.vcenter.power_on_delay,
+        "time in which power-ons are collected for one task, where DRS places VMs");
+  f.Add("vcenter-power-on-batch", o.vcenter.power_on_batch, "most VMs of one such task");
+  f.Add("power-on-retry-initial", o.vcenter.power_on_retry_initial,
+        "first delay before a VM that went off by itself, or did not come on, is powered on again");
+  f.Add("power-on-retry-max", o.vcenter.power_on_retry_max, "longest such delay");
+  f.Add("vcenter-lost-create-timeout", o.vcenter.create_unknown,
+        "how long the VM of a create whose answer was lost is looked for before it is created again");
   f.Add("vcenter-keepalive", o.vcenter.keepalive, "session keep-alive while nothing else is sent");
   f.Add("vcenter-relist", o.vcenter.relist, "full inventory read, for updates that were lost");
   f.Switch("vcenter-tags", o.vcenter.tags, "tag pod VMs with cluster and namespace");
@@ -85,6 +102,17 @@ void AddFlags(FlagSet& f, node::Options& o) {
   f.Add("tether-port", o.pod.tether_port, "port of the tether on the pod's address; pods may not use it");
   f.Add("guest-unreachable-after", o.pod.unreachable_after, "after that long without a channel a pod is not Ready");
   f.Add("orphan-interval", o.pod.orphan_interval, "time between the two sightings that make a VM an orphan");
+  f.Add("orphan-grace-period", o.pod.orphan_grace, "time for the containers of an orphan to stop");
+  f.Add("guest-boot-slack", o.pod.boot_slack,
+        "time for a guest to announce itself after power-on, before an event tells of it");
+  f.Add("guest-stop-slack", o.pod.stop_slack,
+        "time beyond a pod's grace period for its guest to power off, before it is powered off by force");
+  f.Add("guest-halt-slack", o.pod.halt_slack, "time for a guest whose containers have ended to power itself off");
+  f.Add("guest-save-slack", o.pod.save_slack,
+        "time for the logs of a finished pod to be saved; then its VM is powered off without them");
+  f.Add("guest-connect-timeout", o.pod.guest_connect_timeout, "time to connect to a tether, the handshake included");
+  f.Add("guest-keepalive", o.pod.guest_keepalive, "TCP keep-alive of the channels to tethers");
+  f.Add("max-parallel-guest-handshakes", o.pod.guest_handshakes, "handshakes with tethers at the same time");
 
   f.Group("Kubelet API");
   f.Add("address", o.api.address, "address that the kubelet API listens on");
@@ -111,6 +139,7 @@ void AddFlags(FlagSet& f, node::Options& o) {
         "percentage of the datastore in use at which unused images are removed; 100: never");
   f.Add("image-gc-low-threshold", o.images.gc_low, "percentage at which that ends");
   f.Add("minimum-image-ttl-duration", o.images.gc_min_age, "an image that was used so recently is not removed");
+  f.Add("image-gc-interval", o.images.gc_interval, "time between two looks for images to remove");
   f.Add("image-maximum-gc-age", o.images.gc_max_age, "an image unused for longer is removed; 0s: as space demands");
 
   f.Group("Reconcilers");
@@ -119,6 +148,8 @@ void AddFlags(FlagSet& f, node::Options& o) {
   f.Add("retry-initial", o.reconcilers.retry_initial, "first delay after a failure");
   f.Add("retry-max", o.reconcilers.retry_max, "longest delay; a pod is never given up");
   f.Add("retry-qps", o.reconcilers.retry_qps, "retries a second, over all pods");
+  f.Add("retry-burst", o.reconcilers.retry_burst, "retries at once");
+  f.Add("worker-threads", o.reconcilers.worker_threads, "threads for what blocks, such as files and keys");
   f.Add("drain-timeout", o.reconcilers.drain, "at SIGTERM: time for operations in flight to end");
 
   f.Group("Leader election");

@@ -55,7 +55,7 @@ flow::WorkQueueOptions QueueOptions(const char* name, const ReconcilerOptions& r
   return {.name = name,
           .backoff = {.initial = r.retry_initial, .max = r.retry_max, .factor = 2, .jitter = 0.2},
           .retries_per_second = r.retry_qps,
-          .retry_burst = r.retry_qps * 10};
+          .retry_burst = r.retry_burst};
 }
 
 }  // namespace
@@ -70,8 +70,14 @@ struct VSphereSide {
                    .resource_pool = placement.pool,
                    .compute_resource = placement.compute,
                    .datastores = {placement.datastore},
+                   .round = o.tick,
+                   .tick = o.tick,
                    .relist = o.relist}),
-        calls(executor, clock, session, inventory, {.concurrency = o.concurrency, .task_timeout = o.task_timeout}),
+        calls(executor, clock, session, inventory,
+              {.concurrency = o.concurrency,
+               .task_timeout = o.task_timeout,
+               .power_on_batch = o.power_on_delay,
+               .power_on_max = static_cast<size_t>(o.power_on_batch)}),
         index(inventory.vms(), vch_id),
         ops(calls, placement),
         rest(std::move(http), session),
@@ -90,7 +96,12 @@ struct VSphereSide {
 
 struct App::Impl {
   Impl(Executor e, Clock& c, Options o, Inputs i, const LogMemory& l)
-      : executor(e), clock(c), options(std::move(o)), inputs(std::move(i)), log(l), pool(2) {}
+      : executor(e),
+        clock(c),
+        options(std::move(o)),
+        inputs(std::move(i)),
+        log(l),
+        pool(options.reconcilers.worker_threads) {}
 
   Task<Status> Run();
   Status Make();
@@ -175,25 +186,31 @@ Status App::Impl::Make() {
                                               .store_file = options.pod.state_dir + "/kubelet-client-current.pem"},
                                              &rest));
   }
-  ASSIGN_OR_RETURN(client, kube::Client::Create(
-                               executor, clock, pool, rest,
-                               {.qps = options.kube.qps, .burst = options.kube.burst, .http2 = options.kube.http2}));
+  ASSIGN_OR_RETURN(client, kube::Client::Create(executor, clock, pool, rest,
+                                                {.qps = options.kube.qps,
+                                                 .burst = options.kube.burst,
+                                                 .http2 = options.kube.http2,
+                                                 .timeout = options.kube.timeout}));
   if (options.election.enabled) {
     ASSIGN_OR_RETURN(election_client, kube::Client::Create(executor, clock, pool, *inputs.election, {}));
   }
-  recorder = std::make_unique<kube::Recorder>(*client, kube::EventOptions{.host = options.kube.node_name});
+  recorder = std::make_unique<kube::Recorder>(
+      *client,
+      kube::EventOptions{.host = options.kube.node_name, .queue = static_cast<size_t>(options.kube.event_queue)});
   pod_sink = std::make_unique<kube::StoreSink>(pods, kube::StoreSink::KeyBy::kUid);
   node_sink = std::make_unique<kube::StoreSink>(nodes, kube::StoreSink::KeyBy::kName);
   pod_reflector = std::make_unique<kube::Reflector>(
       *client, *pod_sink,
       kube::ReflectorOptions{.collection = {kube::kPods, "", ""},
                              .field_selector = absl::StrCat("spec.nodeName=", options.kube.node_name),
-                             .streaming_list = options.kube.streaming_list});
+                             .streaming_list = options.kube.streaming_list,
+                             .page_size = options.kube.page_size});
   node_reflector = std::make_unique<kube::Reflector>(
       *client, *node_sink,
       kube::ReflectorOptions{.collection = {kube::kNodes, "", ""},
                              .field_selector = absl::StrCat("metadata.name=", options.kube.node_name),
-                             .streaming_list = options.kube.streaming_list});
+                             .streaming_list = options.kube.streaming_list,
+                             .page_size = options.kube.page_size});
   NodeIdentity identity{.name = options.kube.node_name,
                         .vch_id = options.pod.vch_id,
                         .internal_ip = host_ip,
@@ -214,7 +231,10 @@ Status App::Impl::Make() {
                            .facts = [this] { return Facts(); },
                            .pod_cidr = [this](std::string_view cidr) { PodCidr(cidr); },
                            .created = [this] { lease->Kick(); }},
-      std::move(identity), NodeThresholds{.report_every = options.kube.status_report});
+      std::move(identity),
+      NodeThresholds{.datastore_free = options.kube.disk_pressure / 100,
+                     .memory_free = options.kube.memory_pressure / 100,
+                     .report_every = options.kube.status_report});
   lease = std::make_unique<kube::NodeLease>(*client,
                                             kube::NodeLeaseOptions{.node = options.kube.node_name,
                                                                    .duration = options.kube.lease_duration,
@@ -237,12 +257,17 @@ Status App::Impl::Make() {
   vsphere::SessionOptions session_options;
   session_options.origin = url;
   if (!url.path.empty()) session_options.path = url.path;
+  session_options.call_timeout = options.vcenter.call_timeout;
   session_options.keep_alive = options.vcenter.keepalive;
   session_options.credentials = [o = options.vcenter] { return VCenterCredentials(o); };
   session = std::make_unique<vsphere::Session>(clock, vcenter_http, session_options);
 
   // ---- guests ----
-  ASSIGN_OR_RETURN(links, guestlink::Links::Create(executor, clock, registry, {.key_pem = vch_key}));
+  ASSIGN_OR_RETURN(links, guestlink::Links::Create(executor, clock, registry,
+                                                   {.key_pem = vch_key,
+                                                    .connect_timeout = options.pod.guest_connect_timeout,
+                                                    .keepalive = options.pod.guest_keepalive,
+                                                    .max_handshakes = options.pod.guest_handshakes}));
 
   vm_queue = std::make_unique<flow::WorkQueue>(clock, registry, QueueOptions("pod_vm", options.reconcilers));
   status_queue = std::make_unique<flow::WorkQueue>(clock, registry, QueueOptions("pod_status", options.reconcilers));
@@ -467,6 +492,13 @@ Task<Status> App::Impl::RunVSphere() {
   vm_options.gateway = options.pod.gateway;
   if (!options.pod.dns.empty()) vm_options.dns = absl::StrSplit(options.pod.dns, ',');
   vm_options.orphan_interval = options.pod.orphan_interval;
+  vm_options.create_unknown = options.vcenter.create_unknown;
+  vm_options.power_on = {.initial = options.vcenter.power_on_retry_initial, .max = options.vcenter.power_on_retry_max};
+  vm_options.plan.orphan_grace = options.pod.orphan_grace;
+  vm_options.plan.boot_slack = options.pod.boot_slack;
+  vm_options.plan.stop_slack = options.pod.stop_slack;
+  vm_options.plan.halt_slack = options.pod.halt_slack;
+  vm_options.plan.save_slack = options.pod.save_slack;
   vm_reconciler = std::make_unique<VmReconciler>(
       VmReconciler::Deps{
           .facts = facts,
@@ -678,7 +710,8 @@ SpecSyncOptions App::Impl::SpecOptions() {
                                .host = std::nullopt},
                        .log_max_bytes = Bytes(o.log_max_size),
                        .log_max_files = o.log_max_files,
-                       .streaming_list = options.kube.streaming_list};
+                       .streaming_list = options.kube.streaming_list,
+                       .page_size = options.kube.page_size};
   if (!o.resolv_conf.empty()) {
     auto text = ReadFile(o.resolv_conf);
     if (!text.ok()) Log(Severity::kWarning, "There is no DNS configuration of the host's", {{"err", text.status()}});

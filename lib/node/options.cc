@@ -82,7 +82,15 @@ void CheckVCenter(const VCenterOptions& v, Checker& c) {
           absl::StrCat("\"", v.bootstrap_iso, "\"; expected \"[datastore] path/bootstrap.iso\""));
   c.Check(v.concurrency >= 1 && v.concurrency <= 640, "--vcenter-concurrency",
           "expected 1 to 640 (a vCenter queues what is beyond)");
+  c.Positive(v.call_timeout, "--vcenter-call-timeout");
   c.Positive(v.task_timeout, "--vcenter-task-timeout");
+  c.Check(v.tick >= absl::Milliseconds(10), "--vcenter-tick", "expected at least 10ms");
+  c.Check(v.power_on_delay >= absl::ZeroDuration(), "--vcenter-power-on-delay", "expected a time such as 100ms, or 0s");
+  c.Check(v.power_on_batch >= 1, "--vcenter-power-on-batch", "expected at least 1");
+  c.Positive(v.power_on_retry_initial, "--power-on-retry-initial");
+  c.Check(v.power_on_retry_max >= v.power_on_retry_initial, "--power-on-retry-max",
+          "expected at least --power-on-retry-initial");
+  c.Positive(v.create_unknown, "--vcenter-lost-create-timeout");
   c.Positive(v.keepalive, "--vcenter-keepalive");
   c.Positive(v.relist, "--vcenter-relist");
 }
@@ -124,6 +132,16 @@ void CheckPods(const PodOptions& p, Checker& c) {
           "missing; expected a directory that only root can read, for the VCH's key");
   c.Positive(p.unreachable_after, "--guest-unreachable-after");
   c.Positive(p.orphan_interval, "--orphan-interval");
+  c.Check(p.orphan_grace >= absl::ZeroDuration(), "--orphan-grace-period", "expected a time such as 10s, or 0s");
+  c.Positive(p.boot_slack, "--guest-boot-slack");
+  for (auto [flag, slack] : {std::pair{"--guest-stop-slack", p.stop_slack},
+                             {"--guest-halt-slack", p.halt_slack},
+                             {"--guest-save-slack", p.save_slack}}) {
+    c.Check(slack >= absl::ZeroDuration(), flag, "expected a time such as 15s, or 0s");
+  }
+  c.Positive(p.guest_connect_timeout, "--guest-connect-timeout");
+  c.Check(p.guest_keepalive >= absl::Seconds(1), "--guest-keepalive", "expected at least 1s");
+  c.Check(p.guest_handshakes >= 1, "--max-parallel-guest-handshakes", "expected at least 1");
 }
 
 void CheckImages(const ImageOptions& i, Checker& c) {
@@ -132,6 +150,7 @@ void CheckImages(const ImageOptions& i, Checker& c) {
   c.Check(i.gc_low >= 0 && i.gc_low <= i.gc_high, "--image-gc-low-threshold",
           "expected a percentage that is not above --image-gc-high-threshold");
   c.Check(i.gc_min_age >= absl::ZeroDuration(), "--minimum-image-ttl-duration", "expected a time such as 2m");
+  c.Positive(i.gc_interval, "--image-gc-interval");
   c.Check(i.gc_max_age >= absl::ZeroDuration(), "--image-maximum-gc-age", "expected a time such as 168h, or 0s");
 }
 
@@ -175,6 +194,13 @@ Status Validate(const Options& o) {
   c.Check(o.kube.node_ip.empty() || ParseIp(o.kube.node_ip), "--node-ip", "expected an IPv4 address");
   c.Check(o.kube.qps >= 0, "--kube-api-qps", "expected 0 (no limit) or more");
   c.Check(o.kube.qps == 0 || o.kube.burst >= 1, "--kube-api-burst", "expected at least 1");
+  c.Positive(o.kube.timeout, "--kube-api-timeout");
+  c.Check(o.kube.page_size >= 1, "--kube-api-page-size", "expected at least 1");
+  c.Check(o.kube.event_queue >= 1, "--event-queue-size", "expected at least 1");
+  for (auto [flag, percent] : {std::pair{"--memory-pressure-threshold", o.kube.memory_pressure},
+                               {"--disk-pressure-threshold", o.kube.disk_pressure}}) {
+    c.Check(percent >= 0 && percent <= 100, flag, "expected a percentage, 0 to 100");
+  }
   c.Positive(o.kube.status_report, "--node-status-report-frequency");
   c.Check(o.kube.lease_duration >= absl::Seconds(4), "--node-lease-duration", "expected at least 4s");
   CheckVCenter(o.vcenter, c);
@@ -186,6 +212,8 @@ Status Validate(const Options& o) {
   c.Positive(o.reconcilers.retry_initial, "--retry-initial");
   c.Check(o.reconcilers.drain >= absl::ZeroDuration(), "--drain-timeout", "expected a time such as 20s, or 0s");
   c.Check(o.reconcilers.retry_qps > 0, "--retry-qps", "expected more than 0");
+  c.Check(o.reconcilers.retry_burst >= 1, "--retry-burst", "expected at least 1");
+  c.Check(o.reconcilers.worker_threads >= 1, "--worker-threads", "expected at least 1");
   c.Check(o.reconcilers.retry_max >= o.reconcilers.retry_initial, "--retry-max", "expected at least --retry-initial");
   if (o.election.enabled) {
     c.Check(!o.election.kubeconfig.empty(), "--leader-elect-kubeconfig",

@@ -286,8 +286,7 @@ Task<Status> VmReconciler::Act(Look& look, const podvm::Action& action) {
       // A VM that does not come on, or does not stay on, is tried again ever more slowly.
       ++memory.power_failures;
       memory.power_on_not_before =
-          deps_.facts.clock.WallNow() +
-          std::min(absl::Minutes(5), absl::Seconds(10) * (1 << std::min(memory.power_failures - 1, 5)));
+          deps_.facts.clock.WallNow() + Backoff::Delay(options_.power_on, memory.power_failures);
       if (!status.ok())
         Warn(look, "FailedCreatePodSandBox", absl::StrCat("could not power the pod VM on: ", status.message()));
       co_return status;

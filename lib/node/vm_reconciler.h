@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "async/backoff.h"
 #include "async/clock.h"
 #include "flow/runner.h"
 #include "flow/store.h"
@@ -34,6 +35,8 @@ struct VmReconcilerOptions {
   absl::Duration orphan_interval = absl::Seconds(10);
   // How long a create whose answer was lost may still take effect.
   absl::Duration create_unknown = absl::Seconds(30);
+  // Before a VM that does not come on, or does not stay on, is powered on again.
+  BackoffPolicy power_on = {.initial = absl::Seconds(10), .max = absl::Minutes(5)};
   podvm::PlanOptions plan;
 };
 

@@ -1,10 +1,12 @@
 // vch-kubelet's command line and YAML file: what they come to, and what is said about mistakes.
 #include "flags.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include <sys/wait.h>
 
@@ -164,6 +166,23 @@ TEST_F(FlagsTest, Mistakes) {
            {{"--default-memory=-1Gi"}, "", "--default-memory: \"-1Gi\" is less than nothing"},
            {{"--guest-memory-overhead=-64Mi"}, "", "--guest-memory-overhead: \"-64Mi\" is less than nothing"},
            {{"--drain-timeout=-1s"}, "", "--drain-timeout: expected a time such as 20s, or 0s"},
+           {{"--kube-api-page-size=0"}, "", "--kube-api-page-size: expected at least 1"},
+           {{"--kube-api-timeout=0s"}, "", "--kube-api-timeout: expected a positive time, such as 30s or 5m"},
+           {{"--event-queue-size=0"}, "", "--event-queue-size: expected at least 1"},
+           {{"--disk-pressure-threshold=101"}, "", "--disk-pressure-threshold: expected a percentage, 0 to 100"},
+           {{"--memory-pressure-threshold=nan"}, "", "--memory-pressure-threshold: \"nan\" is not a number"},
+           {{"--vcenter-call-timeout=0s"}, "", "--vcenter-call-timeout: expected a positive time, such as 30s or 5m"},
+           {{"--vcenter-tick=1ms"}, "", "--vcenter-tick: expected at least 10ms"},
+           {{"--vcenter-power-on-delay=-1s"}, "", "--vcenter-power-on-delay: expected a time such as 100ms, or 0s"},
+           {{"--vcenter-power-on-batch=0"}, "", "--vcenter-power-on-batch: expected at least 1"},
+           {{"--power-on-retry-max=1s"}, "", "--power-on-retry-max: expected at least --power-on-retry-initial"},
+           {{"--guest-boot-slack=0s"}, "", "--guest-boot-slack: expected a positive time, such as 30s or 5m"},
+           {{"--guest-stop-slack=-1s"}, "", "--guest-stop-slack: expected a time such as 15s, or 0s"},
+           {{"--guest-keepalive=10ms"}, "", "--guest-keepalive: expected at least 1s"},
+           {{"--max-parallel-guest-handshakes=0"}, "", "--max-parallel-guest-handshakes: expected at least 1"},
+           {{"--image-gc-interval=0s"}, "", "--image-gc-interval: expected a positive time, such as 30s or 5m"},
+           {{"--retry-burst=0"}, "", "--retry-burst: expected at least 1"},
+           {{"--worker-threads=0"}, "", "--worker-threads: expected at least 1"},
            {{"--bootstrap-iso=boot.iso"},
             "",
             "--bootstrap-iso: \"boot.iso\"; expected \"[datastore] path/bootstrap.iso\""},
@@ -216,6 +235,31 @@ TEST_F(FlagsTest, HelpAndVersion) {
                                HasSubstr("  -v N (0)\n"), HasSubstr("  --leader-elect (false)\n")));
   for (std::string_view line : absl::StrSplit(help.text, '\n')) EXPECT_LE(line.size(), 120u) << line;
   EXPECT_EQ(ParseCommandLine({"--version"}).text, "vch-kubelet " VCK_VERSION "\n");
+}
+
+// Each flag of --help is in docs/operations.md.
+TEST(Documentation, NamesAllFlags) {
+  const char* file = std::getenv("OPERATIONS_MD");
+  if (file == nullptr) GTEST_SKIP() << "OPERATIONS_MD names no file";
+  std::ifstream in(file);
+  std::stringstream read;
+  read << in.rdbuf();
+  std::string text = read.str();
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  const std::string help = ParseCommandLine({"--help"}).text;
+  int flags = 0;
+  for (std::string_view line : absl::StrSplit(help, '\n')) {
+    if (!line.starts_with("  -")) continue;
+    std::vector<std::string> words = absl::StrSplit(line, ' ', absl::SkipWhitespace());
+    ++flags;
+    std::string want = absl::StrCat("`", words[0], "`");
+    // Numbers with their defaults; times, texts and switches are told of in words.
+    if (words.size() == 3 && words[1][0] == 'N' && words[0] != "-v") {
+      absl::StrAppend(&want, " ", words[2].substr(0, words[2].size() - 1));
+    }
+    EXPECT_TRUE(text.find(want) != std::string::npos) << want << " is not in " << file;
+  }
+  EXPECT_GT(flags, 80);
 }
 
 // The process: where the text goes and what its exit status is.

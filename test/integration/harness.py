@@ -69,6 +69,13 @@ class Lab:
     def log(self, part="kubelet"):
         return pathlib.Path(self.dir, "log", f"{part}.log").read_text(errors="replace")
 
+    def node_reads(self, node, resource):
+        """The URIs of all lists and watches that a node has sent for a resource."""
+        lines = pathlib.Path(self.dir, "log", "audit.log").read_text().splitlines()
+        events = [json.loads(line) for line in lines if line.endswith("}")]
+        return [e["requestURI"] for e in events
+                if e["user"]["username"] == f"system:node:{node}" and e.get("objectRef", {}).get("resource") == resource]
+
     def metric(self, name):
         text = run(["curl", "-sf", "--max-time", "5", f"{self.env['KUBELET_METRICS']}"])
         total = 0.0

@@ -3,20 +3,29 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
+#include "node/inputs.h"
 #include "node/options.h"
 
 namespace vck {
 
 struct CommandLine {
   node::Options options;
+  node::Inputs inputs;
   LogFormat log_format = LogFormat::kText;
   int verbosity = 0;
 };
 
-// Parses flags and --config; a flag wins over the file. Returns nothing when the process should end with `*exit_code`:
-// after --help and --version (0), or after all mistakes were written to standard error (2).
-std::optional<CommandLine> ParseCommandLine(int argc, char** argv, int* exit_code);
+struct ParsedCommandLine {
+  std::optional<CommandLine> line;  // none: the process ends with
+  std::string text;                 // this, on standard output with exit code 0, else on standard error
+  int exit_code = 0;
+};
+
+// Parses flags and --config, a flag wins over the file; checks what they say, and what the files that they name hold.
+// All mistakes are in one text, with exit code 2.
+ParsedCommandLine ParseCommandLine(const std::vector<std::string>& arguments);
 
 }  // namespace vck

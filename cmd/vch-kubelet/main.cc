@@ -14,9 +14,11 @@
 #include "node/app.h"
 
 int main(int argc, char** argv) {
-  int exit_code = 0;
-  auto line = vck::ParseCommandLine(argc, argv, &exit_code);
-  if (!line) return exit_code;
+  auto [line, text, exit_code] = vck::ParseCommandLine({argv + 1, argv + argc});
+  if (!line) {
+    std::fputs(text.c_str(), exit_code == 0 ? stdout : stderr);
+    return exit_code;
+  }
   vck::SetLogFormat(line->log_format);
   vck::SetLogVerbosity(line->verbosity);
   // Some ten thousand lines, for GET /logs/.
@@ -33,7 +35,7 @@ int main(int argc, char** argv) {
 
   vck::asio::io_context context(1);
   vck::RealClock clock(context.get_executor());
-  vck::node::App app(context.get_executor(), clock, std::move(line->options), log);
+  vck::node::App app(context.get_executor(), clock, std::move(line->options), std::move(line->inputs), log);
   vck::asio::signal_set signals(context, SIGINT, SIGTERM);
   std::function<void(vck::ErrorCode, int)> on_signal = [&](vck::ErrorCode ec, int) {
     if (ec) return;
@@ -41,11 +43,11 @@ int main(int argc, char** argv) {
     signals.async_wait(on_signal);
   };
   signals.async_wait(on_signal);
-  vck::asio::co_spawn(context, app.Run(), [&](std::exception_ptr exception, vck::Status status) {
+  vck::asio::co_spawn(context, app.Run(), [&, &code = exit_code](std::exception_ptr exception, vck::Status status) {
     if (exception) std::rethrow_exception(exception);
     if (!status.ok()) {
       std::fprintf(stderr, "vch-kubelet: %s\n", std::string(status.message()).c_str());
-      exit_code = 1;
+      code = 1;
     }
     signals.cancel();
     context.stop();

@@ -1,9 +1,7 @@
 #include "node/app.h"
 
 #include <algorithm>
-#include <fstream>
 #include <optional>
-#include <sstream>
 
 #include <boost/asio/thread_pool.hpp>
 
@@ -44,28 +42,6 @@
 namespace vck::node {
 namespace {
 
-StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-// Asked at each login, so that a rotated password is taken up.
-StatusOr<vsphere::Credentials> VCenterCredentials(const VCenterOptions& options) {
-  if (!options.password_file.empty()) {
-    ASSIGN_OR_RETURN(std::string password, ReadFile(options.password_file));
-    return vsphere::Credentials{options.user, std::string(absl::StripTrailingAsciiWhitespace(password))};
-  }
-  const char* password = std::getenv("VCENTER_PASSWORD");
-  if (password == nullptr) {
-    return absl::FailedPreconditionError(
-        "no password for vCenter: give --vcenter-password-file or set VCENTER_PASSWORD");
-  }
-  return vsphere::Credentials{options.user, password};
-}
-
 int64_t Bytes(const std::string& quantity) {
   auto parsed = kubeapi::Quantity::Parse(quantity);
   return parsed.ok() ? parsed->Value() : 0;
@@ -79,7 +55,7 @@ flow::WorkQueueOptions QueueOptions(const char* name, const ReconcilerOptions& r
   return {.name = name,
           .backoff = {.initial = r.retry_initial, .max = r.retry_max, .factor = 2, .jitter = 0.2},
           .retries_per_second = r.retry_qps,
-          .retry_burst = r.retry_qps * 10};
+          .retry_burst = r.retry_burst};
 }
 
 }  // namespace
@@ -94,8 +70,14 @@ struct VSphereSide {
                    .resource_pool = placement.pool,
                    .compute_resource = placement.compute,
                    .datastores = {placement.datastore},
+                   .round = o.tick,
+                   .tick = o.tick,
                    .relist = o.relist}),
-        calls(executor, clock, session, inventory, {.concurrency = o.concurrency, .task_timeout = o.task_timeout}),
+        calls(executor, clock, session, inventory,
+              {.concurrency = o.concurrency,
+               .task_timeout = o.task_timeout,
+               .power_on_batch = o.power_on_delay,
+               .power_on_max = static_cast<size_t>(o.power_on_batch)}),
         index(inventory.vms(), vch_id),
         ops(calls, placement),
         rest(std::move(http), session),
@@ -113,8 +95,13 @@ struct VSphereSide {
 };
 
 struct App::Impl {
-  Impl(Executor e, Clock& c, Options o, const LogMemory& l)
-      : executor(e), clock(c), options(std::move(o)), log(l), pool(2) {}
+  Impl(Executor e, Clock& c, Options o, Inputs i, const LogMemory& l)
+      : executor(e),
+        clock(c),
+        options(std::move(o)),
+        inputs(std::move(i)),
+        log(l),
+        pool(options.reconcilers.worker_threads) {}
 
   Task<Status> Run();
   Status Make();
@@ -143,6 +130,7 @@ struct App::Impl {
   Executor executor;
   Clock& clock;
   Options options;
+  Inputs inputs;
   const LogMemory& log;
   asio::thread_pool pool;
   metrics::Registry registry;
@@ -167,7 +155,6 @@ struct App::Impl {
   std::unique_ptr<kube::NodeLease> lease;
   std::unique_ptr<SpecSync> spec_sync;
   std::unique_ptr<GuestEvents> guest_events;
-  oci::RegistryConfig registries;
   std::string host_ip;
   std::string cluster;  // its API server's host and port: the value of the cluster tag
 
@@ -189,8 +176,7 @@ Status App::Impl::Make() {
   ASSIGN_OR_RETURN(const std::string vch_key, LoadOrMakeVchKey(options.pod.state_dir));
 
   // ---- Kubernetes ----
-  ASSIGN_OR_RETURN(kube::RestConfig rest,
-                   kube::LoadKubeconfig({.path = options.kube.kubeconfig, .context = options.kube.context}));
+  kube::RestConfig& rest = inputs.kube;
   cluster = rest.server.HostPort();
   host_ip =
       options.kube.node_ip.empty() ? LocalAddressTowards(rest.server.host, rest.server.port) : options.kube.node_ip;
@@ -201,27 +187,31 @@ Status App::Impl::Make() {
                                               .store_file = options.pod.state_dir + "/kubelet-client-current.pem"},
                                              &rest));
   }
-  ASSIGN_OR_RETURN(client, kube::Client::Create(
-                               executor, clock, pool, rest,
-                               {.qps = options.kube.qps, .burst = options.kube.burst, .http2 = options.kube.http2}));
+  ASSIGN_OR_RETURN(client, kube::Client::Create(executor, clock, pool, rest,
+                                                {.qps = options.kube.qps,
+                                                 .burst = options.kube.burst,
+                                                 .http2 = options.kube.http2,
+                                                 .timeout = options.kube.timeout}));
   if (options.election.enabled) {
-    ASSIGN_OR_RETURN(kube::RestConfig other,
-                     kube::LoadKubeconfig({.path = options.election.kubeconfig, .context = "", .in_cluster = false}));
-    ASSIGN_OR_RETURN(election_client, kube::Client::Create(executor, clock, pool, other, {}));
+    ASSIGN_OR_RETURN(election_client, kube::Client::Create(executor, clock, pool, *inputs.election, {}));
   }
-  recorder = std::make_unique<kube::Recorder>(*client, kube::EventOptions{.host = options.kube.node_name});
+  recorder = std::make_unique<kube::Recorder>(
+      *client,
+      kube::EventOptions{.host = options.kube.node_name, .queue = static_cast<size_t>(options.kube.event_queue)});
   pod_sink = std::make_unique<kube::StoreSink>(pods, kube::StoreSink::KeyBy::kUid);
   node_sink = std::make_unique<kube::StoreSink>(nodes, kube::StoreSink::KeyBy::kName);
   pod_reflector = std::make_unique<kube::Reflector>(
       *client, *pod_sink,
       kube::ReflectorOptions{.collection = {kube::kPods, "", ""},
                              .field_selector = absl::StrCat("spec.nodeName=", options.kube.node_name),
-                             .streaming_list = options.kube.streaming_list});
+                             .streaming_list = options.kube.streaming_list,
+                             .page_size = options.kube.page_size});
   node_reflector = std::make_unique<kube::Reflector>(
       *client, *node_sink,
       kube::ReflectorOptions{.collection = {kube::kNodes, "", ""},
                              .field_selector = absl::StrCat("metadata.name=", options.kube.node_name),
-                             .streaming_list = options.kube.streaming_list});
+                             .streaming_list = options.kube.streaming_list,
+                             .page_size = options.kube.page_size});
   NodeIdentity identity{.name = options.kube.node_name,
                         .vch_id = options.pod.vch_id,
                         .internal_ip = host_ip,
@@ -242,7 +232,10 @@ Status App::Impl::Make() {
                            .facts = [this] { return Facts(); },
                            .pod_cidr = [this](std::string_view cidr) { PodCidr(cidr); },
                            .created = [this] { lease->Kick(); }},
-      std::move(identity), NodeThresholds{.report_every = options.kube.status_report});
+      std::move(identity),
+      NodeThresholds{.datastore_free = options.kube.disk_pressure / 100,
+                     .memory_free = options.kube.memory_pressure / 100,
+                     .report_every = options.kube.status_report});
   lease = std::make_unique<kube::NodeLease>(*client,
                                             kube::NodeLeaseOptions{.node = options.kube.node_name,
                                                                    .duration = options.kube.lease_duration,
@@ -251,11 +244,8 @@ Status App::Impl::Make() {
 
   // ---- vCenter ----
   ASSIGN_OR_RETURN(http::Url url, http::ParseUrl(options.vcenter.url));
-  RETURN_IF_ERROR(VCenterCredentials(options.vcenter));
-  http::TlsOptions tls{.insecure = options.vcenter.insecure, .thumbprint = options.vcenter.thumbprint};
-  if (!options.vcenter.ca_file.empty()) {
-    ASSIGN_OR_RETURN(tls.ca_pem, ReadFile(options.vcenter.ca_file));
-  }
+  http::TlsOptions tls{
+      .insecure = options.vcenter.insecure, .thumbprint = options.vcenter.thumbprint, .ca_pem = inputs.vcenter_ca_pem};
   http::ClientOptions http{.origin = url};
   if (url.scheme == "https") {
     auto context = http::TlsContext::Client(tls);
@@ -268,14 +258,17 @@ Status App::Impl::Make() {
   vsphere::SessionOptions session_options;
   session_options.origin = url;
   if (!url.path.empty()) session_options.path = url.path;
+  session_options.call_timeout = options.vcenter.call_timeout;
   session_options.keep_alive = options.vcenter.keepalive;
   session_options.credentials = [o = options.vcenter] { return VCenterCredentials(o); };
   session = std::make_unique<vsphere::Session>(clock, vcenter_http, session_options);
 
-  ASSIGN_OR_RETURN(registries, ReadRegistries(options.images.registries));
-
   // ---- guests ----
-  ASSIGN_OR_RETURN(links, guestlink::Links::Create(executor, clock, registry, {.key_pem = vch_key}));
+  ASSIGN_OR_RETURN(links, guestlink::Links::Create(executor, clock, registry,
+                                                   {.key_pem = vch_key,
+                                                    .connect_timeout = options.pod.guest_connect_timeout,
+                                                    .keepalive = options.pod.guest_keepalive,
+                                                    .max_handshakes = options.pod.guest_handshakes}));
 
   vm_queue = std::make_unique<flow::WorkQueue>(clock, registry, QueueOptions("pod_vm", options.reconcilers));
   status_queue = std::make_unique<flow::WorkQueue>(clock, registry, QueueOptions("pod_status", options.reconcilers));
@@ -366,6 +359,11 @@ Task<Status> App::Impl::Run() {
   CO_RETURN_IF_ERROR(Make());
   Log(Severity::kInfo, "Starting",
       {{"version", VCK_VERSION}, {"node", options.kube.node_name}, {"vch", options.pod.vch_id}, {"nodeIP", host_ip}});
+  if (options.vcenter.bootstrap_iso.empty()) {
+    Log(Severity::kWarning,
+        "There is no --bootstrap-iso: pod VMs have nothing to boot, so no pod becomes Ready unless guests are "
+        "simulated");
+  }
   TaskGroup group(executor);
   if (status_server) group.Spawn("status server", status_server->Run());
   group.Spawn("watchdog", Watchdog(group));
@@ -460,9 +458,7 @@ Task<Status> App::Impl::Lead() {
 }
 
 Task<Status> App::Impl::RunVSphere() {
-  session->OnHealth([this](const vsphere::Health& health) {
-    Log(health.state == vsphere::Health::State::kOk ? Severity::kInfo : Severity::kWarning, "vCenter",
-        {{"state", vsphere::HealthStateName(health.state)}, {"err", health.error}});
+  session->OnHealth([this](const vsphere::Health&) {
     meter->Look(KnownCapacity());
     node->Kick();
   });
@@ -510,6 +506,13 @@ Task<Status> App::Impl::RunVSphere() {
   vm_options.gateway = options.pod.gateway;
   if (!options.pod.dns.empty()) vm_options.dns = absl::StrSplit(options.pod.dns, ',');
   vm_options.orphan_interval = options.pod.orphan_interval;
+  vm_options.create_unknown = options.vcenter.create_unknown;
+  vm_options.power_on = {.initial = options.vcenter.power_on_retry_initial, .max = options.vcenter.power_on_retry_max};
+  vm_options.plan.orphan_grace = options.pod.orphan_grace;
+  vm_options.plan.boot_slack = options.pod.boot_slack;
+  vm_options.plan.stop_slack = options.pod.stop_slack;
+  vm_options.plan.halt_slack = options.pod.halt_slack;
+  vm_options.plan.save_slack = options.pod.save_slack;
   vm_reconciler = std::make_unique<VmReconciler>(
       VmReconciler::Deps{
           .facts = facts,
@@ -592,6 +595,7 @@ NodeFacts App::Impl::Facts() {
   const vsphere::Health& health = session->health();
   facts.vcenter_refuses = !health.refusal.ok();
   facts.vcenter_ok = health.state == vsphere::Health::State::kOk && !facts.vcenter_refuses;
+  facts.vcenter_connecting = health.state == vsphere::Health::State::kConnecting;
   if (!placement_error.empty()) {
     facts.vcenter_ok = false;
     facts.vcenter_message = placement_error;
@@ -608,7 +612,8 @@ NodeFacts App::Impl::Facts() {
     facts.vsphere_version = absl::StrCat(about.name, " ", about.version, " build-", about.build);
   }
   if (vsphere) {
-    facts.inventory_synced = vsphere->inventory.synced();
+    // With the pods: what is allocatable depends on how many there are.
+    facts.inventory_synced = vsphere->inventory.synced() && pods.Synced();
     const vsphere::Capacity& c = vsphere->inventory.capacity();
     int64_t mhz = std::max<int64_t>(1, c.MhzPerCore());
     facts.capacity.cpu_millis = c.UsableCpuMhz() * 1000 / mhz;
@@ -682,7 +687,7 @@ void App::Impl::MakeImages() {
                         }};
   std::string work_dir = options.images.work_dir;
   if (work_dir.empty()) work_dir = absl::StrCat(options.pod.state_dir, "/images");
-  images = std::make_unique<Images>(std::move(deps), options.images, registries, std::move(work_dir));
+  images = std::make_unique<Images>(std::move(deps), options.images, inputs.registries, std::move(work_dir));
 }
 
 void App::Impl::MakeArchive() {
@@ -726,7 +731,8 @@ SpecSyncOptions App::Impl::SpecOptions() {
                                .host = std::nullopt},
                        .log_max_bytes = Bytes(o.log_max_size),
                        .log_max_files = o.log_max_files,
-                       .streaming_list = options.kube.streaming_list};
+                       .streaming_list = options.kube.streaming_list,
+                       .page_size = options.kube.page_size};
   if (!o.resolv_conf.empty()) {
     auto text = ReadFile(o.resolv_conf);
     if (!text.ok()) Log(Severity::kWarning, "There is no DNS configuration of the host's", {{"err", text.status()}});
@@ -773,8 +779,8 @@ void App::Impl::Record(const kube::Object& pod, bool warning, std::string reason
                   std::move(message));
 }
 
-App::App(Executor executor, Clock& clock, Options options, const LogMemory& log)
-    : impl_(std::make_unique<Impl>(executor, clock, std::move(options), log)) {}
+App::App(Executor executor, Clock& clock, Options options, Inputs inputs, const LogMemory& log)
+    : impl_(std::make_unique<Impl>(executor, clock, std::move(options), std::move(inputs), log)) {}
 App::~App() = default;
 Task<Status> App::Run() { return impl_->Run(); }
 void App::Stop() {

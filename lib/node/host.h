@@ -3,11 +3,15 @@
 
 #include <string>
 
+#include "base/status.h"
+
 namespace vck::node {
 
 // The local IPv4 address from which `host`:`port` is reached; "" if the name has no IPv4 address or there is no route.
 // Nothing is sent but a DNS query for a name; blocking, for the start only.
 std::string LocalAddressTowards(const std::string& host, uint16_t port);
+// The whole of a file; NotFound names it.
+StatusOr<std::string> ReadFile(const std::string& path);
 // The first line of a file, "" if it can't be read (/etc/machine-id, /proc/sys/kernel/random/boot_id).
 std::string FirstLine(const std::string& path);
 std::string HostName();

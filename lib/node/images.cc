@@ -21,7 +21,8 @@ image::ImageServiceOptions ServiceOptions(const ImageOptions& o, std::string wor
           .gc_high = o.gc_high,
           .gc_low = o.gc_low,
           .gc_min_age = o.gc_min_age,
-          .gc_max_age = o.gc_max_age};
+          .gc_max_age = o.gc_max_age,
+          .gc_interval = o.gc_interval};
 }
 
 // Hosts take uploads themselves, with a certificate that the lease names by its thumbprint.

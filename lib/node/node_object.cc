@@ -21,39 +21,40 @@ std::string Stamp(absl::Time t) { return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", 
 
 struct Condition {
   const char* type;
-  bool status;
-  const char* reason;
+  std::string status;
+  std::string reason;
   std::string message;
 };
+const char* TrueIf(bool truth) { return truth ? "True" : "False"; }
 
 // MemoryPressure, DiskPressure, PIDPressure and NetworkUnavailable as every kubelet (and its network plugin) reports
 // them; VCenterUnavailable is our own. A vCenter outage leaves Ready alone: the pods run on, and their tethers answer.
 std::vector<Condition> Conditions(const NodeFacts& f, const NodeThresholds& t) {
   std::vector<Condition> out;
   bool memory = f.memory_free_ratio < t.memory_free;
-  out.push_back({"MemoryPressure", memory, memory ? "VSphereHasInsufficientMemory" : "KubeletHasSufficientMemory",
-                 memory
-                     ? absl::StrFormat("%.1f%% of the memory of the VCH's resources is free", f.memory_free_ratio * 100)
-                     : "the VCH's resources have sufficient memory available"});
+  out.push_back(
+      {"MemoryPressure", TrueIf(memory), memory ? "VSphereHasInsufficientMemory" : "KubeletHasSufficientMemory",
+       memory ? absl::StrFormat("%.1f%% of the memory of the VCH's resources is free", f.memory_free_ratio * 100)
+              : "the VCH's resources have sufficient memory available"});
   bool disk = !f.datastore_accessible || f.datastore_free_ratio < t.datastore_free;
-  out.push_back({"DiskPressure", disk,
+  out.push_back({"DiskPressure", TrueIf(disk),
                  !f.datastore_accessible ? "DatastoreInaccessible"
                  : disk                  ? "DatastoreFull"
                                          : "KubeletHasNoDiskPressure",
                  !f.datastore_accessible ? std::string("vCenter reports the datastore as inaccessible")
                  : disk ? absl::StrFormat("%.1f%% of the datastore is free", f.datastore_free_ratio * 100)
                         : "the datastore has sufficient space available"});
-  out.push_back({"PIDPressure", false, "KubeletHasSufficientPID", "every pod has process ids of its own"});
-  out.push_back({"NetworkUnavailable", !f.has_pod_range, f.has_pod_range ? "PodRangeKnown" : "NoPodCIDR",
+  out.push_back({"PIDPressure", "False", "KubeletHasSufficientPID", "every pod has process ids of its own"});
+  out.push_back({"NetworkUnavailable", TrueIf(!f.has_pod_range), f.has_pod_range ? "PodRangeKnown" : "NoPodCIDR",
                  f.has_pod_range ? "pod addresses can be assigned"
                                  : "neither spec.podCIDR nor --pod-address-range gives addresses for pods"});
-  out.push_back({"VCenterUnavailable", !f.vcenter_ok,
+  out.push_back({"VCenterUnavailable", TrueIf(!f.vcenter_ok),
                  f.vcenter_ok        ? "VCenterAnswers"
                  : f.vcenter_refuses ? "VCenterRefusesLogin"
                                      : "VCenterDoesNotAnswer",
                  f.vcenter_ok ? "vCenter answers" : f.vcenter_message});
   bool ready = f.inventory_synced && f.has_pod_range;
-  out.push_back({"Ready", ready, ready ? "KubeletReady" : "KubeletNotReady",
+  out.push_back({"Ready", TrueIf(ready), ready ? "KubeletReady" : "KubeletNotReady",
                  ready ? "kubelet is posting ready status"
                  : !f.inventory_synced
                      ? absl::StrCat("the VCH's VMs have not been seen yet",
@@ -67,6 +68,47 @@ const Value* FindCondition(const Value& node, std::string_view type) {
     if (json::String(c, "type") == type) return &c;
   }
   return nullptr;
+}
+
+// True while this run has not seen vCenter and `node` (may be null) has what an earlier one saw. That stands until
+// vCenter says otherwise: the pods run on, and a NotReady node would have them evicted.
+bool Stands(const NodeFacts& f, const Value* node) {
+  return node != nullptr && !f.inventory_synced && json::Path(*node, {"status", "capacity"}) != nullptr &&
+         FindCondition(*node, "Ready") != nullptr;
+}
+
+// Once a run has seen the cluster, its capacity is not zero.
+bool HasServed(const Value& node) {
+  std::string_view cpu = json::String(json::Path(node, {"status", "capacity"}), "cpu");
+  return !cpu.empty() && cpu != "0";
+}
+
+// Puts what only vCenter tells back to what `node` says.
+void CarryOver(const NodeFacts& f, const Value& node, Condition* c) {
+  std::string_view type = c->type;
+  const bool pressure = type == "MemoryPressure" || type == "DiskPressure";
+  const bool ready = type == "Ready" && f.has_pod_range;
+  const bool unasked = type == "VCenterUnavailable" && f.vcenter_connecting;
+  const Value* old = FindCondition(node, type);
+  if (old == nullptr || !(pressure || ready || unasked)) return;
+  std::string status(json::String(old, "status"));
+  if (status == "Unknown") {
+    // The controller manager's word for a kubelet that was not heard of; now it is.
+    if (ready && HasServed(node)) *c = {"Ready", "True", "KubeletReady", "kubelet is posting ready status"};
+    if (pressure) *c = {c->type, status, "VCenterNotSeen", "vCenter has not answered since the kubelet's start"};
+    return;
+  }
+  if (ready && status != "True") return;  // why it is not Ready is told anew
+  *c = {c->type, std::move(status), std::string(json::String(old, "reason")),
+        std::string(json::String(old, "message"))};
+}
+
+std::vector<Condition> ConditionsOf(const NodeFacts& f, const NodeThresholds& t, const Value* node) {
+  std::vector<Condition> out = Conditions(f, t);
+  if (Stands(f, node)) {
+    for (Condition& c : out) CarryOver(f, *node, &c);
+  }
+  return out;
 }
 
 Object ResourceList(const Resources& r) {
@@ -92,12 +134,16 @@ const std::string& KernelRelease() {
   return *release;
 }
 
-Object NodeInfo(const NodeIdentity& identity, const NodeFacts& facts) {
+Object NodeInfo(const NodeIdentity& identity, const NodeFacts& facts, const Value* node) {
+  std::string os_image = facts.vsphere_version;
+  if (os_image.empty() && node != nullptr)
+    os_image = json::String(json::Path(*node, {"status", "nodeInfo"}), "osImage");
+  if (os_image.empty()) os_image = "VMware vSphere";
   return {{"machineID", identity.machine_id},
           {"systemUUID", identity.vch_id},
           {"bootID", identity.boot_id},
           {"kernelVersion", KernelRelease()},
-          {"osImage", facts.vsphere_version.empty() ? "VMware vSphere" : facts.vsphere_version},
+          {"osImage", os_image},
           {"containerRuntimeVersion", "vch://" VCK_VERSION},
           {"kubeletVersion", "v1.36.3-vch." VCK_VERSION},
           {"kubeProxyVersion", ""},
@@ -105,11 +151,13 @@ Object NodeInfo(const NodeIdentity& identity, const NodeFacts& facts) {
           {"architecture", "amd64"}};
 }
 
-Object StatusOf(const NodeIdentity& identity, const NodeFacts& facts) {
-  Object status{{"capacity", ResourceList(facts.capacity)},
-                {"allocatable", ResourceList(facts.allocatable)},
-                {"addresses", Addresses(identity)},
-                {"nodeInfo", NodeInfo(identity, facts)}};
+// Without conditions, and without resources where those of `node` (may be null) stand.
+Object StatusOf(const NodeIdentity& identity, const NodeFacts& facts, const Value* node) {
+  Object status{{"addresses", Addresses(identity)}, {"nodeInfo", NodeInfo(identity, facts, node)}};
+  if (!Stands(facts, node)) {
+    status["capacity"] = ResourceList(facts.capacity);
+    status["allocatable"] = ResourceList(facts.allocatable);
+  }
   if (identity.kubelet_port != 0) {
     status["daemonEndpoints"] = Object{{"kubeletEndpoint", Object{{"Port", identity.kubelet_port}}}};
   }
@@ -210,11 +258,15 @@ std::string BuildNode(const NodeIdentity& identity, const NodeFacts& facts, cons
   }
   for (const auto& [key, value] : OwnLabels(identity)) labels[key] = value;
   spec["providerID"] = ProviderId(identity);
-  Object status = StatusOf(identity, facts);
+  Object status = StatusOf(identity, facts, previous);
+  if (Stands(facts, previous)) {
+    for (const char* field : {"capacity", "allocatable"})
+      status[field] = json::Members(json::Get(previous, "status"), field);
+  }
   Array conditions;
-  for (const Condition& c : Conditions(facts, thresholds)) {
+  for (const Condition& c : ConditionsOf(facts, thresholds, previous)) {
     conditions.push_back(Object{{"type", c.type},
-                                {"status", c.status ? "True" : "False"},
+                                {"status", c.status},
                                 {"reason", c.reason},
                                 {"message", c.message},
                                 {"lastHeartbeatTime", Stamp(now)},
@@ -232,14 +284,13 @@ std::string BuildNode(const NodeIdentity& identity, const NodeFacts& facts, cons
 
 std::optional<std::string> BuildStatusPatch(const NodeIdentity& identity, const NodeFacts& facts, const Value& current,
                                             const NodeThresholds& thresholds, absl::Time now) {
-  Value status = StatusOf(identity, facts);
+  Value status = StatusOf(identity, facts, &current);
   bool changed = !Contains(json::Get(current, "status"), status);
   bool stale = false;
   Array conditions;
-  for (const Condition& c : Conditions(facts, thresholds)) {
+  for (const Condition& c : ConditionsOf(facts, thresholds, &current)) {
     const Value* old = FindCondition(current, c.type);
-    std::string_view want = c.status ? "True" : "False";
-    bool flipped = json::String(old, "status") != want;
+    bool flipped = json::String(old, "status") != c.status;
     changed |= flipped || json::String(old, "reason") != c.reason || json::String(old, "message") != c.message;
     absl::Time beat;
     if (!absl::ParseTime(absl::RFC3339_full, json::String(old, "lastHeartbeatTime"), &beat, nullptr) ||
@@ -249,7 +300,7 @@ std::optional<std::string> BuildStatusPatch(const NodeIdentity& identity, const 
     std::string since(json::String(old, "lastTransitionTime"));
     if (flipped || since.empty()) since = Stamp(now);
     conditions.push_back(Object{{"type", c.type},
-                                {"status", want},
+                                {"status", c.status},
                                 {"reason", c.reason},
                                 {"message", c.message},
                                 {"lastHeartbeatTime", Stamp(now)},

@@ -47,8 +47,9 @@ struct NodeFacts {
   bool inventory_synced = false;  // the pod VMs have been seen since the start
   bool has_pod_range = false;
   bool vcenter_ok = false;
-  bool vcenter_refuses = false;  // the login
-  std::string vcenter_message;   // why not
+  bool vcenter_refuses = false;     // the login
+  bool vcenter_connecting = false;  // since the start it has neither answered nor failed to
+  std::string vcenter_message;      // why not
   bool datastore_accessible = true;
   double datastore_free_ratio = 1.0;
   double memory_free_ratio = 1.0;  // of the pool's or cluster's memory
@@ -70,6 +71,8 @@ bool MaySetOwnLabel(std::string_view key);
 
 // Strategic-merge patch that brings status of `current` (a Node) to the facts; nothing while it is right and its
 // heartbeat is younger than report_every. Conditions of others are left alone; transition times move only on change.
+// While the inventory has not been seen since the start, what vCenter told an earlier run (resources, pressures, Ready)
+// stands.
 std::optional<std::string> BuildStatusPatch(const NodeIdentity& identity, const NodeFacts& facts,
                                             const json::Value& current, const NodeThresholds& thresholds,
                                             absl::Time now);

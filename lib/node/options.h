@@ -18,12 +18,18 @@ struct KubeOptions {
   double burst = 400;
   bool http2 = true;
   bool streaming_list = true;
-  bool rotate_certificates = true;                                        // renew the node's client certificate
-  std::string node_labels;                                                // k=v,k=v
+  absl::Duration timeout = absl::Seconds(30);  // of a call
+  int page_size = 250;                         // of lists
+  int event_queue = 1000;                      // events that wait to be sent; further ones are dropped
+  bool rotate_certificates = true;             // renew the node's client certificate
+  std::string node_labels;                     // k=v,k=v
   std::string taints = "virtual-kubelet.io/provider=vsphere:NoSchedule";  // at creation; "" registers without
   std::string node_ip;
   absl::Duration status_report = absl::Minutes(5);
   absl::Duration lease_duration = absl::Seconds(40);
+  // Percent that are free, of the VCH's memory and of the datastore: below, the node reports pressure.
+  double memory_pressure = 2;
+  double disk_pressure = 10;
 };
 
 struct ElectionOptions {
@@ -48,7 +54,15 @@ struct VCenterOptions {
   std::string datacenter, compute_resource, resource_pool, vm_folder, datastore, pod_network;
   std::string bootstrap_iso;  // "[datastore] path/bootstrap.iso"; "": pod VMs have no CD-ROM
   int concurrency = 32;       // calls and tasks in flight
+  absl::Duration call_timeout = absl::Seconds(60);
   absl::Duration task_timeout = absl::Minutes(5);
+  absl::Duration tick = absl::Milliseconds(100);            // least time between two looks at what changed
+  absl::Duration power_on_delay = absl::Milliseconds(100);  // to collect power-ons for one task, under DRS
+  int power_on_batch = 64;                                  // VMs of one such task
+  // For a VM that does not come on, or does not stay on.
+  absl::Duration power_on_retry_initial = absl::Seconds(10);
+  absl::Duration power_on_retry_max = absl::Minutes(5);
+  absl::Duration create_unknown = absl::Seconds(30);  // a create whose answer was lost is looked for so long
   absl::Duration keepalive = absl::Minutes(10);
   absl::Duration relist = absl::Minutes(30);
   bool tags = true;  // tag VMs with cluster and namespace
@@ -72,6 +86,15 @@ struct PodOptions {
   std::string state_dir;
   absl::Duration unreachable_after = absl::Seconds(40);
   absl::Duration orphan_interval = absl::Seconds(10);  // between the two sightings that make a VM an orphan
+  absl::Duration orphan_grace = absl::Seconds(10);     // for its containers to stop
+  // Of guests; see podvm::PlanOptions and guestlink::Options.
+  absl::Duration boot_slack = absl::Minutes(3);
+  absl::Duration stop_slack = absl::Seconds(15);
+  absl::Duration halt_slack = absl::Seconds(10);
+  absl::Duration save_slack = absl::Minutes(2);
+  absl::Duration guest_connect_timeout = absl::Seconds(10);
+  absl::Duration guest_keepalive = absl::Seconds(15);
+  int guest_handshakes = 32;
 };
 
 // The port that the API server and metrics clients talk to; names and defaults are the kubelet's.
@@ -95,6 +118,7 @@ struct ImageOptions {
   // Percent of the datastore; as the kubelet's.
   int gc_high = 85, gc_low = 80;
   absl::Duration gc_min_age = absl::Minutes(2);
+  absl::Duration gc_interval = absl::Minutes(5);
   absl::Duration gc_max_age;  // zero: images that nobody uses stay as long as there is room
 };
 
@@ -104,6 +128,8 @@ struct ReconcilerOptions {
   absl::Duration retry_initial = absl::Milliseconds(100);
   absl::Duration retry_max = absl::Minutes(1);
   double retry_qps = 100;
+  double retry_burst = 1000;
+  int worker_threads = 2;                    // for what blocks: files, certificates
   absl::Duration drain = absl::Seconds(20);  // at SIGTERM
 };
 

@@ -42,7 +42,7 @@ struct PodMemory {
   std::string spec_source;                            // what it was made from; SpecSync's
   std::set<podvm::ResolveResult::Event> spec_events;  // that were told when it was made
   int64_t pushed_revision = 0;
-  std::optional<absl::Time> stop_since, finished_since, power_on_not_before;
+  std::optional<absl::Time> booting_since, stop_since, finished_since, power_on_not_before;
   std::optional<absl::Duration> asked_grace;
   bool asked_to_stay_on = false;
   int power_failures = 0;

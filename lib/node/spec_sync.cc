@@ -31,7 +31,9 @@ SpecSync::SpecSync(Executor executor, kube::Client& client, Deps deps, SpecSyncO
       tokens_(executor, client, deps_.changed),
       services_(deps_.all_changed),
       service_reflector_(client, services_,
-                         {.collection = {kube::kServices, "", ""}, .streaming_list = options_.streaming_list}) {}
+                         {.collection = {kube::kServices, "", ""},
+                          .streaming_list = options_.streaming_list,
+                          .page_size = options_.page_size}) {}
 
 Task<Status> SpecSync::Run() {
   TaskGroup group(executor_);

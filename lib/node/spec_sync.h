@@ -28,6 +28,7 @@ struct SpecSyncOptions {
   int64_t log_max_bytes = int64_t{10} << 20;
   int log_max_files = 5;
   bool streaming_list = true;
+  int page_size = 250;
 };
 
 class SpecSync {

@@ -128,6 +128,13 @@ Status VmReconciler::Prepare(Look& look) {
   } else {
     memory.finished_since.reset();
   }
+  const podvm::VmSighting* sighting = podvm::ChooseVm(in.vm);
+  if (sighting == nullptr || sighting->vm->power != vimtypes::PowerState::kOn ||
+      guestapi::DecodeAnnouncement(sighting->vm->guest_key).ok()) {
+    memory.booting_since.reset();
+  } else if (!memory.booting_since) {
+    memory.booting_since = in.now;
+  }
   // A VM that stays on has overcome whatever kept it off.
   if (in.guest.connected) memory.power_failures = 0, memory.power_on_not_before.reset();
   if (in.pod != nullptr) {
@@ -153,6 +160,7 @@ Status VmReconciler::Prepare(Look& look) {
   in.images_to_add = !in.vm.vms.empty() && look.disks && !look.disks->images.empty();
   in.spec_revision = memory.spec ? memory.spec->revision : 0;
   in.pushed_revision = memory.pushed_revision;
+  in.booting_since = memory.booting_since;
   in.stop_since = memory.stop_since;
   in.finished_since = memory.finished_since;
   in.final_since = memory.final_since;
@@ -295,8 +303,7 @@ Task<Status> VmReconciler::Act(Look& look, const podvm::Action& action) {
       // A VM that does not come on, or does not stay on, is tried again ever more slowly.
       ++memory.power_failures;
       memory.power_on_not_before =
-          deps_.facts.clock.WallNow() +
-          std::min(absl::Minutes(5), absl::Seconds(10) * (1 << std::min(memory.power_failures - 1, 5)));
+          deps_.facts.clock.WallNow() + Backoff::Delay(options_.power_on, memory.power_failures);
       if (!status.ok())
         Warn(look, "FailedCreatePodSandBox", absl::StrCat("could not power the pod VM on: ", status.message()));
       co_return status;

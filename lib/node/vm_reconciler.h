@@ -38,6 +38,8 @@ struct VmReconcilerOptions {
   // Between attempts of what vCenter refuses for a reason that people have to mend (permissions, resources, a request
   // that it does not understand); 20 % more or less, so that pods spread out.
   absl::Duration slow_retry = absl::Minutes(2);
+  // Before a VM that does not come on, or does not stay on, is powered on again.
+  BackoffPolicy power_on = {.initial = absl::Seconds(10), .max = absl::Minutes(5)};
   podvm::PlanOptions plan;
 };
 

@@ -201,6 +201,12 @@ void Planner::PowerUp() {
 void Planner::KeepRunning() {
   if (!Announced()) {
     plan_.link = Plan::Link::kDisconnect;
+    const absl::Time late = in_.booting_since.value_or(in_.now) + options_.boot_slack;
+    if (in_.now < late) return WaitUntil("GuestBooting", late);
+    Warn("GuestNotAnnounced",
+         absl::StrCat("VM ", vm_->name, " has been on for ", absl::FormatDuration(options_.boot_slack),
+                      " and its guest has not announced itself: look at the VM's console in vCenter, and whether its "
+                      "CD-ROM is connected and holds the bootstrap ISO (--bootstrap-iso)"));
     return Wait("GuestBooting");
   }
   if (RestartsNever() && Rebooted(*in_.pod, vm_->guest_key, in_.guest)) {

@@ -21,6 +21,8 @@ struct PlanOptions {
   absl::Duration stream_look = absl::Milliseconds(200);
   // Grace of a pod whose object vanished, where a shorter one is not known.
   absl::Duration orphan_grace = absl::Seconds(10);
+  // For a guest to announce itself after power-on, before a person is told.
+  absl::Duration boot_slack = absl::Minutes(3);
   // For the logs of a finished pod to be saved, and for a guest that can't be reached to come back: afterwards its VM
   // is powered off without them.
   absl::Duration save_slack = absl::Minutes(2);
@@ -42,6 +44,7 @@ struct PlanInputs {
   // What this kubelet remembers; all may be lost at a restart.
   int64_t spec_revision = 0;                      // newest resolved GuestSpec; 0: none yet
   int64_t pushed_revision = 0;                    // last given to the link
+  std::optional<absl::Time> booting_since;        // VM on, and no announcement of its guest
   std::optional<absl::Time> stop_since;           // the first AskStop of this pod
   std::optional<absl::Time> finished_since;       // guest seen finished since
   std::optional<absl::Time> final_since;          // the API has had the terminal phase since

@@ -1,4 +1,5 @@
 """A lab, kubectl and the checks that scenarios are made of."""
+import contextlib
 import json
 import os
 import pathlib
@@ -68,6 +69,13 @@ class Lab:
     def log(self, part="kubelet"):
         return pathlib.Path(self.dir, "log", f"{part}.log").read_text(errors="replace")
 
+    def node_reads(self, node, resource):
+        """The URIs of all lists and watches that a node has sent for a resource."""
+        lines = pathlib.Path(self.dir, "log", "audit.log").read_text().splitlines()
+        events = [json.loads(line) for line in lines if line.endswith("}")]
+        return [e["requestURI"] for e in events
+                if e["user"]["username"] == f"system:node:{node}" and e.get("objectRef", {}).get("resource") == resource]
+
     def metric(self, name):
         text = run(["curl", "-sf", "--max-time", "5", f"{self.env['KUBELET_METRICS']}"])
         total = 0.0
@@ -97,6 +105,29 @@ class Lab:
 
     def pod(self, name, ns="default"):
         return self.get("pod", name, "-n", ns)
+
+    @contextlib.contextmanager
+    def watch(self, *args):
+        """Gives a list that holds, at the end of the block, every state that an object was in meanwhile."""
+        seen = []
+        with tempfile.TemporaryFile("w+") as out:
+            process = subprocess.Popen(["kubectl", "get", *args, "--watch", "-o", "json"], stdout=out, env=self.env)
+            try:
+                wait_for("the watch's first state", lambda: os.fstat(out.fileno()).st_size > 0, 30)
+                yield seen
+                time.sleep(1)
+            finally:
+                process.terminate()
+                process.wait()
+            out.seek(0)
+            text, decoder = out.read().strip(), json.JSONDecoder()
+        while text:
+            try:
+                state, end = decoder.raw_decode(text)
+            except ValueError:  # the last one, cut off
+                break
+            seen.append(state)
+            text = text[end:].lstrip()
 
     def apply(self, *objects):
         self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))

@@ -187,6 +187,39 @@ def kubelet_restart_changes_nothing(lab):
     delete_all(lab)
 
 
+def kubelet_restart_leaves_the_node_ready(lab):
+    """With and without a vCenter that answers."""
+    lab.apply(make_deployment("web", 3))
+    wait_for("3 are Ready", lambda: ready_count(lab, "app=web") == 3)
+    unavailable = lambda: condition(lab.get("node", "vch1"), "VCenterUnavailable")  # noqa: E731
+    times_known = lambda: lab.log().count("Pods and VMs are known")  # noqa: E731
+    before = lab.get("node", "vch1")["status"]
+    with lab.watch("node", "vch1") as nodes, lab.watch("pods", "-l", "app=web") as pods:
+        for _ in range(2):
+            lab.lab("kill", "kubelet")
+            known = times_known()
+            lab.lab("start", "kubelet")
+            wait_for("pods and VMs are known again", lambda: times_known() > known, 60)
+        lab.lab("kill", "kubelet")
+        lab.lab("stop", "vcenter")
+        known = times_known()
+        lab.lab("start", "kubelet")
+        wait_for("the node says that vCenter is away", lambda: unavailable() == "True", 60)
+        time.sleep(5)
+        lab.lab("start", "vcenter")
+        wait_for("the node says that vCenter is back", lambda: unavailable() == "False", 90)
+        wait_for("pods and VMs are known again", lambda: times_known() > known, 60)
+    for node in nodes:
+        expect(condition(node, "Ready") == "True", f"Ready: {node['status']['conditions']}")
+        expect(all(node["status"][kind] == before[kind] for kind in ("capacity", "allocatable")),
+               f"a restart changes no resources: {node['status']['capacity']}, {node['status']['allocatable']}")
+    expect(len(nodes) > 2, f"the watch saw something: {len(nodes)} states")
+    for state in pods:
+        for pod in state.get("items", [state]):
+            expect(condition(pod, "Ready") == "True", f"a pod lost Ready: {pod['status']}")
+    delete_all(lab)
+
+
 def node_is_recreated_with_what_people_set(lab):
     lab.kubectl("label", "node", "vch1", "team=blue", "--overwrite")
     lab.kubectl("taint", "node", "vch1", "mine=yes:NoSchedule", "--overwrite")
@@ -372,8 +405,53 @@ def events_and_describe(lab):
     delete_all(lab)
 
 
+def capacity_follows_vcenter(lab):
+    """A host that goes into maintenance, and a limit of the pool."""
+    def resources():
+        """Thousandths of a CPU, and bytes."""
+        have = lab.get("node", "vch1")["status"]["allocatable"]
+        cpu, memory = have["cpu"], have["memory"]
+        return (int(cpu[:-1]) if cpu.endswith("m") else int(cpu) * 1000, int(memory[:-2]) << {"K": 10, "M": 20, "G": 30, "T": 40}[memory[-2]])
+
+    whole = resources()
+    lab.lab("host", "enter", "DC0_C0_H0")
+    try:
+        wait_for("a third is gone", lambda: resources() == (whole[0] * 2 // 3, whole[1] * 2 // 3), 30)
+    finally:
+        lab.lab("host", "exit", "DC0_C0_H0")
+    wait_for("it is back", lambda: resources() == whole, 30)
+    pool = "vch1"
+    lab.lab("pool", pool, "cpu=23000", "memory=65536")
+    try:
+        wait_for("the pool's limits count", lambda: resources()[1] == 64 << 30 and resources()[0] < whole[0] // 2, 30)
+        lab.apply(make_pod("big", containers=[{"name": "main", "image": "busybox", "resources": {"requests": {"memory": "65Gi"}}}]))
+        wait_for("the scheduler heeds them", lambda: "Insufficient memory" in json.dumps(lab.pod("big")["status"]), 30)
+    finally:
+        lab.lab("pool", pool, "none")
+    wait_for("it is back", lambda: resources() == whole, 30)
+    delete_all(lab)
+
+
+def node_reads_only_what_is_its_own(lab):
+    """After all that the scenarios before have done: no list or watch of all pods, Secrets or ConfigMaps, not even one that is refused."""
+    lab.kubectl("create", "configmap", "seen", "--from-literal=a=b")
+    lab.kubectl("create", "secret", "generic", "seen", "--from-literal=a=b")
+    pod = make_pod("reader")
+    pod["spec"]["containers"][0]["envFrom"] = [{"configMapRef": {"name": "seen"}}, {"secretRef": {"name": "seen"}}]
+    lab.apply(pod)
+    wait_for("it is Ready", lambda: condition(lab.pod("reader"), "Ready") == "True")
+    for resource, selector in (("pods", "spec.nodeName%3Dvch1"), ("nodes", "metadata.name%3Dvch1"), ("configmaps", "metadata.name%3D"),
+                               ("secrets", "metadata.name%3D")):
+        reads = lab.node_reads("vch1", resource)
+        expect(reads, f"the node has read {resource}")
+        more = [uri for uri in reads if f"fieldSelector={selector}" not in uri]
+        expect(not more, f"{resource} beyond its own: {more[:3]}")
+    lab.kubectl("delete", "configmap,secret", "seen")
+    delete_all(lab)
+
+
 def second_node_on_http1_and_paged_lists(lab):
-    lab.lab("node", "vch2", "--", "--kube-api-http2=false", "--kube-api-streaming-list=false", "--logging-format", "json",
+    lab.lab("node", "vch2", "--", "--kube-api-http2=false", "--kube-api-streaming-list=false", "--kube-api-page-size=2", "--logging-format", "json",
             "--register-with-taints=")
     wait_for("vch2 is Ready", lambda: lab.node_ready("vch2"), 60)
     cidrs = {lab.get("node", n)["spec"]["podCIDR"] for n in ("vch1", "vch2")}
@@ -383,6 +461,16 @@ def second_node_on_http1_and_paged_lists(lab):
     lab.apply(pod, make_pod("here", nodeName="vch1"))
     for name in ("there", "here"):
         wait_for(f"{name} is Ready", lambda name=name: condition(lab.pod(name), "Ready") == "True")
+    lab.apply(*(make_pod(f"there-{i}", nodeName="vch2") for i in range(4)))
+    five = lambda: sum(condition(p, "Ready") == "True" for p in lab.pods() if p["spec"]["nodeName"] == "vch2") == 5  # noqa: E731
+    wait_for("five are Ready there", five)
+    listed = len(lab.node_reads("vch2", "pods"))
+    lab.lab("kill", "kubelet-vch2")
+    lab.lab("start", "kubelet-vch2")
+    pages = lambda: [uri for uri in lab.node_reads("vch2", "pods")[listed:] if "limit=2" in uri]  # noqa: E731
+    wait_for("it lists five pods in three pages", lambda: len(pages()) == 3 and sum("continue=" in uri for uri in pages()) == 2, 30)
+    lab.kubectl("delete", "pod", "there-0")
+    expect(sum("deletionTimestamp" not in p["metadata"] for p in lab.pods()) == 5, "the pages are a whole")
     lines = [line for line in lab.log("kubelet-vch2").splitlines() if line]
     expect(all(json.loads(line)["msg"] for line in lines), "each line of the log is JSON")
     delete_all(lab)
@@ -412,7 +500,23 @@ def client_certificate_is_renewed(lab):
     lab.kubectl("delete", "node", "vch3")
 
 
+def leader_credential(lab):
+    """A kubeconfig of a user who may do what README's Role says, and no more."""
+    readme = (pathlib.Path(__file__).resolve().parents[2] / "README.md").read_text()
+    role = next(block for block in readme.split("```")[1::2] if "kind: Role" in block).removeprefix("yaml")
+    lab.kubectl("apply", "-f", "-", stdin=role)
+    lab.kubectl("create", "serviceaccount", "leader", "-n", "kube-system")
+    lab.kubectl("create", "rolebinding", "vch-kubelet-leader", "-n", "kube-system", "--role=vch-kubelet-leader",
+                "--serviceaccount=kube-system:leader")
+    config = json.loads(lab.kubectl("config", "view", "--raw", "--minify", "-o", "json"))
+    config["users"][0]["user"] = {"token": lab.kubectl("create", "token", "leader", "-n", "kube-system").strip()}
+    path = pathlib.Path(lab.dir, "leader.kubeconfig")
+    path.write_text(json.dumps(config))
+    return path
+
+
 def standby_takes_over(lab):
+    credential = leader_credential(lab)
     argv = pathlib.Path(f"/proc/{lab.env['KUBELET_PID']}/cmdline")
     if not argv.exists():  # restarted by a scenario before
         argv = pathlib.Path("/proc", pathlib.Path(lab.dir, "pid/kubelet.pid").read_text().strip(), "cmdline")
@@ -426,7 +530,7 @@ def standby_takes_over(lab):
         for log in logs:
             with open(log, "w") as out:
                 processes.append(subprocess.Popen(
-                    [*command, "--leader-elect", "--leader-elect-kubeconfig", f"{lab.dir}/kubeconfig", "--metrics-address", "",
+                    [*command, "--leader-elect", "--leader-elect-kubeconfig", str(credential), "--metrics-address", "",
                      "--leader-elect-lease-duration", "4s", "--leader-elect-renew-deadline", "3s", "--leader-elect-retry-period", "1s"],
                     stderr=out, stdin=subprocess.DEVNULL))
         leading = lambda i: "Pods and VMs are known" in logs[i].read_text()
@@ -448,6 +552,7 @@ def standby_takes_over(lab):
             process.kill()
             process.wait()
         lab.lab("start", "kubelet")
+    lab.kubectl("delete", "rolebinding/vch-kubelet-leader", "role/vch-kubelet-leader", "serviceaccount/leader", "-n", "kube-system")
     delete_all(lab)
 
 
@@ -471,8 +576,8 @@ def metrics_are_served(lab):
 
 ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_codes_and_restarts,
        an_image_that_cannot_be_pulled, pull_secrets, without_guests_nothing_becomes_ready,
-       forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, node_is_recreated_with_what_people_set,
+       forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, kubelet_restart_leaves_the_node_ready, node_is_recreated_with_what_people_set,
        vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, watch_is_cut_and_answered_410, vcenter_outage, expired_sessions_and_transient_faults,
-       drains_at_sigterm, pod_vms_carry_tags, events_and_describe, second_node_on_http1_and_paged_lists,
+       drains_at_sigterm, pod_vms_carry_tags, events_and_describe, capacity_follows_vcenter, second_node_on_http1_and_paged_lists,
        client_certificate_is_renewed, standby_takes_over, vsphere_layer_against_the_simulator,
-       image_layer_against_the_simulator, two_hundred_up_and_down, two_hundred_with_ten_kills, metrics_are_served]
+       image_layer_against_the_simulator, two_hundred_up_and_down, two_hundred_with_ten_kills, node_reads_only_what_is_its_own, metrics_are_served]

@@ -133,6 +133,30 @@ TEST_F(NodeControllerTest, WritesStatusWhenFactsChangeAndAsAHeartbeat) {
   EXPECT_THAT(server.writes[0].body, Not(HasSubstr("taints")));
 }
 
+TEST_F(NodeControllerTest, RestartLeavesTheStatusAloneUntilVCenterIsSeen) {
+  nodes.MarkSynced();
+  Show(StoredNode("1"));
+  const NodeFacts before = facts;
+  facts = {};
+  facts.has_pod_range = facts.vcenter_connecting = true;
+  kube::Background run(fixture.loop, Drop(controller.Run()));
+  fixture.loop.Advance(absl::Minutes(1));
+  EXPECT_THAT(server.writes, IsEmpty());
+  facts.vcenter_connecting = false;  // it does not answer
+  controller.Kick();
+  fixture.loop.Advance(absl::Seconds(1));
+  ASSERT_THAT(server.writes, SizeIs(1));
+  EXPECT_THAT(server.writes[0].body, Not(HasSubstr("capacity")));
+  EXPECT_THAT(server.writes[0].body, HasSubstr(R"("type":"Ready","status":"True")"));
+  EXPECT_THAT(server.writes[0].body, HasSubstr(R"("type":"VCenterUnavailable","status":"True")"));
+  facts = before;
+  facts.allocatable.cpu_millis = 3000;
+  controller.Kick();
+  fixture.loop.Advance(absl::Seconds(1));
+  ASSERT_THAT(server.writes, SizeIs(2));
+  EXPECT_THAT(server.writes[1].body, HasSubstr(R"("allocatable":{"cpu":"3")"));
+}
+
 TEST_F(NodeControllerTest, KeepsTryingWhileTheServerRefuses) {
   nodes.MarkSynced();
   server.status = 403;

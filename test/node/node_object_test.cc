@@ -106,6 +106,77 @@ TEST(NodeObject, NotReadyWithoutAddressesOrInventory) {
   EXPECT_EQ(ConditionStatus(*json::Parse(BuildNode(Identity(), facts, nullptr, {}, kNow)), "Ready"), "False");
 }
 
+// What a kubelet knows just after its start.
+NodeFacts Started() {
+  NodeFacts f;
+  f.has_pod_range = f.vcenter_connecting = true;
+  return f;
+}
+
+void SetCondition(json::Value& node, std::string_view type, std::string_view status, std::string_view reason) {
+  for (auto& c : node.at("status").at("conditions").as_array()) {
+    if (json::String(c, "type") != type) continue;
+    c.at("status") = status;
+    c.at("reason") = reason;
+  }
+}
+
+TEST(NodeObject, WhatVCenterToldStandsUntilItIsSeenAgain) {
+  NodeFacts before = Good();
+  before.vsphere_version = "VMware vCenter Server 8.0.3 build-1";
+  before.datastore_free_ratio = 0.05;
+  auto node = json::Parse(BuildNode(Identity(), before, nullptr, {}, kNow));
+  EXPECT_EQ(BuildStatusPatch(Identity(), Started(), *node, {}, kNow + absl::Seconds(10)), std::nullopt);
+
+  NodeFacts down = Started();
+  down.vcenter_connecting = false;
+  down.vcenter_message = "connection refused";
+  auto patch = BuildStatusPatch(Identity(), down, *node, {}, kNow + absl::Seconds(20));
+  ASSERT_TRUE(patch.has_value());
+  auto sent = json::Parse(*patch);
+  EXPECT_EQ(json::Path(*sent, {"status", "capacity"}), nullptr);
+  EXPECT_EQ(json::Path(*sent, {"status", "allocatable"}), nullptr);
+  EXPECT_EQ(ConditionStatus(*sent, "Ready"), "True");
+  EXPECT_EQ(ConditionStatus(*sent, "DiskPressure"), "True");
+  EXPECT_EQ(ConditionStatus(*sent, "VCenterUnavailable"), "True");
+  EXPECT_THAT(*patch, HasSubstr("8.0.3"));
+}
+
+TEST(NodeObject, ARestartEndsUnknownOfANodeThatHasServed) {
+  auto node = json::Parse(BuildNode(Identity(), Good(), nullptr, {}, kNow));
+  for (const char* type : {"Ready", "MemoryPressure"}) SetCondition(*node, type, "Unknown", "NodeStatusUnknown");
+  auto sent = json::Parse(*BuildStatusPatch(Identity(), Started(), *node, {}, kNow + absl::Seconds(60)));
+  EXPECT_EQ(ConditionStatus(*sent, "Ready"), "True");
+  EXPECT_EQ(ConditionStatus(*sent, "MemoryPressure"), "Unknown");
+  EXPECT_THAT(json::Serialize(*sent), Not(HasSubstr("NodeStatusUnknown")));
+
+  auto fresh = json::Parse(BuildNode(Identity(), Started(), nullptr, {}, kNow));
+  SetCondition(*fresh, "Ready", "Unknown", "NodeStatusUnknown");
+  sent = json::Parse(*BuildStatusPatch(Identity(), Started(), *fresh, {}, kNow + absl::Seconds(60)));
+  EXPECT_EQ(ConditionStatus(*sent, "Ready"), "False") << "it has never had anything to give";
+}
+
+TEST(NodeObject, ANewNodeWithoutInventorySaysWhyItIsNotReady) {
+  auto node = json::Parse(BuildNode(Identity(), Started(), nullptr, {}, kNow));
+  EXPECT_EQ(ConditionStatus(*node, "Ready"), "False");
+  NodeFacts told = Started();
+  told.vcenter_message = "there is no datastore \"x\"";
+  auto patch = BuildStatusPatch(Identity(), told, *node, {}, kNow + absl::Seconds(1));
+  ASSERT_TRUE(patch.has_value());
+  EXPECT_THAT(*patch, HasSubstr("have not been seen yet: there is no datastore"));
+  auto bare = json::Parse(R"({"metadata":{"name":"vch1"},"status":{}})");
+  auto sent = json::Parse(*BuildStatusPatch(Identity(), Started(), *bare, {}, kNow));
+  EXPECT_EQ(ConditionStatus(*sent, "Ready"), "False");
+  EXPECT_EQ(json::String(json::Path(*sent, {"status", "capacity"}), "cpu"), "0");
+}
+
+TEST(NodeObject, NodeDeletedDuringAnOutageComesBackWithItsResources) {
+  auto node = json::Parse(BuildNode(Identity(), Good(), nullptr, {}, kNow));
+  auto again = json::Parse(BuildNode(Identity(), Started(), &*node, {}, kNow + absl::Minutes(1)));
+  EXPECT_EQ(ConditionStatus(*again, "Ready"), "True");
+  EXPECT_EQ(json::String(json::Path(*again, {"status", "allocatable"}), "cpu"), "64");
+}
+
 TEST(NodeObject, PressureFollowsTheDatastoreAndMemory) {
   NodeFacts facts = Good();
   facts.datastore_free_ratio = 0.05;

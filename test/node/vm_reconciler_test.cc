@@ -248,6 +248,20 @@ TEST_F(VmReconcilerTest, TwoTasksBringAPodVmUp) {
   EXPECT_THAT(events, ElementsAre("Created"));
 }
 
+TEST_F(VmReconcilerTest, AGuestThatDoesNotBootIsToldOfOnce) {
+  PutPod(PodJson());
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(Once().ok());
+  ASSERT_TRUE(last.requeue_after.has_value());
+  EXPECT_LE(*last.requeue_after, absl::Minutes(3));
+  EXPECT_THAT(events, ElementsAre("Created"));
+  loop.Advance(absl::Minutes(3));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(Once().ok());
+  EXPECT_THAT(events, ElementsAre("Created", "GuestNotAnnounced"));
+  GuestUp();
+  EXPECT_TRUE(Once().ok());
+  EXPECT_EQ(memories[kUid]->booting_since, std::nullopt);
+}
+
 TEST_F(VmReconcilerTest, AnEphemeralContainersImageIsAddedToTheVm) {
   PutPod(PodJson());
   EXPECT_TRUE(Once().ok());

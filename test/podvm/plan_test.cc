@@ -42,6 +42,24 @@ TEST(Plan, UpInTwoTasks) {
   EXPECT_EQ(w.Steps(), "");
 }
 
+TEST(Plan, AGuestThatNeverAnnouncesItselfIsToldOf) {
+  World w;
+  w.VmExists(PowerState::kOn);
+  w.booting_since = w.now;
+  Plan plan = w.MakePlan();
+  EXPECT_EQ(plan.warning, "");
+  EXPECT_EQ(plan.requeue_at, w.now + absl::Minutes(3)) << "nothing else would make anybody look again";
+  w.now += absl::Minutes(3);
+  plan = w.MakePlan();
+  EXPECT_EQ(plan.wait, "GuestBooting");
+  EXPECT_EQ(plan.warning_reason, "GuestNotAnnounced");
+  for (const char* hint : {"n-p-abc", "3m", "console", "--bootstrap-iso"}) {
+    EXPECT_NE(plan.warning.find(hint), std::string::npos) << plan.warning;
+  }
+  w.VmOn();
+  EXPECT_EQ(w.MakePlan().warning, "");
+}
+
 TEST(Plan, DownInOneTaskWhenTheGuestStops) {
   World w = Running();
   w.Delete();

@@ -223,6 +223,7 @@ struct World {
                   .images_to_add = images_to_add,
                   .spec_revision = 1,
                   .pushed_revision = pushed,
+                  .booting_since = booting_since,
                   .stop_since = stop_since,
                   .final_since = final_since,
                   .logs_saved = logs_saved,
@@ -249,6 +250,7 @@ struct World {
   std::map<std::string, ContainerWait> waits;
   bool images_to_add = false;
   int64_t pushed = 0;
+  std::optional<absl::Time> booting_since;
   std::optional<absl::Time> stop_since;
   std::optional<absl::Time> final_since;
   bool logs_saved = false;

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"vch-kubelet/tools/labd/internal/lab"
@@ -73,6 +75,45 @@ func vm(args []string) error {
 		return badUsage("%q: say on, off, reset, shutdown, unregister or destroy", args[1])
 	}
 	return err
+}
+
+func host(args []string) error {
+	if len(args) != 3 || args[1] != "enter" && args[1] != "exit" {
+		return badUsage("name the lab's directory, enter or exit, and the host")
+	}
+	return asUser(args[0], func(c *vcenter.Client) error { return c.Maintain(args[2], args[1] == "enter") })
+}
+
+func pool(args []string) error {
+	if len(args) < 3 {
+		return badUsage("name the lab's directory, the pool, and its limits or none")
+	}
+	limit := map[string]int64{"cpu": -1, "memory": -1}
+	for _, arg := range args[2:] {
+		name, value, _ := strings.Cut(arg, "=")
+		number, err := strconv.ParseInt(value, 10, 64)
+		if _, known := limit[name]; arg != "none" && (!known || err != nil) {
+			return badUsage("%q: write cpu=MHZ, memory=MB or none", arg)
+		}
+		if arg != "none" {
+			limit[name] = number
+		}
+	}
+	return asUser(args[0], func(c *vcenter.Client) error { return c.Limit(args[1], limit["cpu"], limit["memory"]) })
+}
+
+// asUser does something at the vCenter of the lab in dir.
+func asUser(dir string, do func(*vcenter.Client) error) error {
+	l, err := lab.Open(dir)
+	if err != nil {
+		return err
+	}
+	c, done, err := login(l)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return do(c)
 }
 
 func leaks(l *lab.Lab, _ []string) error {

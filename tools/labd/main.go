@@ -54,6 +54,8 @@ func commands() []command {
 		{name: "stats", usage: "DIR [reset]", help: "Prints counters as JSON: calls and tasks of vCenter, CPU and memory of each part. reset sets vCenter's to zero.", run: withLab(1, stats)},
 		{name: "vms", usage: "DIR", help: "Prints the VMs in vCenter as JSON.", run: withLab(0, vms)},
 		{name: "vm", usage: "DIR on|off|reset|shutdown|unregister|destroy NAME", help: "Does to a VM what somebody at the vSphere client would do; off and destroy as one step: tools/lab vm DIR destroy NAME --force.", run: vm},
+		{name: "host", usage: "DIR enter|exit NAME", help: "Puts a host of the cluster into maintenance mode, such as DC0_C0_H0, or ends it.", run: host},
+		{name: "pool", usage: "DIR NAME [cpu=MHZ] [memory=MB] [none]", help: "Sets the limits of a resource pool; what is not named is unlimited.", run: pool},
 		{name: "leaks", usage: "DIR", help: "Prints VMs and datastore files that are there, as JSON; exit status 1 if there are any.", run: withLab(0, leaks)},
 		{name: "exec", usage: "DIR COMMAND [ARGUMENTS]", help: "Runs a command where the lab's parts live: with --guests qemu that is where pods can be reached.", run: execute},
 		{name: "accel", help: "Prints how guests would run here: kvm, or tcg and on standard error why not kvm.", run: printAccel},

@@ -99,6 +99,9 @@ clientConnection: {kubeconfig: %q, qps: 500, burst: 1000}
 	if err := writeFile(l.path("scheduler.yaml"), []byte(scheduler), 0o644); err != nil {
 		return err
 	}
+	if err := writeFile(l.path("audit.yaml"), []byte(auditPolicy), 0o644); err != nil {
+		return err
+	}
 	if l.Options.Images != "" {
 		if err := l.writeRegistries(); err != nil {
 			return err
@@ -106,6 +109,17 @@ clientConnection: {kubeconfig: %q, qps: 500, burst: 1000}
 	}
 	return writeFile(l.path("vcenter-password"), []byte(randomHex(12)+"\n"), 0o600)
 }
+
+// What nodes read in lists and watches: their requests, with the selectors.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
+- {level: Metadata, userGroups: ["system:nodes"], verbs: [list], omitStages: [ResponseStarted]}
+- {level: Metadata, userGroups: ["system:nodes"], verbs: [watch], omitStages: [ResponseComplete]}
+- {level: None}
+`
 
 // nodeCredentials makes the kubeconfig of system:node:NAME; lifetime 0: a year.
 func (l *Lab) nodeCredentials(name string, lifetime time.Duration) error {

@@ -126,6 +126,7 @@ func apiserverArgs(l *Lab) ([]string, error) {
 		"--kubelet-certificate-authority=" + pki("ca.crt"),
 		"--kubelet-client-certificate=" + pki("kubelet-client.crt"), "--kubelet-client-key=" + pki("kubelet-client.key"),
 		"--kubelet-preferred-address-types=InternalIP",
+		"--audit-policy-file=" + l.path("audit.yaml"), "--audit-log-path=" + l.path("log", "audit.log"),
 		"--max-requests-inflight=3000", "--max-mutating-requests-inflight=1500",
 		"--profiling=true"}, nil
 }

@@ -139,7 +139,11 @@ func procStat(pid int) (start, state string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	return fields[19], fields[0], nil
+	state = fields[0]
+	if state == "Z" && fields[17] != "1" {
+		state = "D" // other threads of it are still ending, and hold its ports and files
+	}
+	return fields[19], state, nil
 }
 
 // statFields returns /proc/PID/stat from its third field on; the second, the name, may hold blanks.

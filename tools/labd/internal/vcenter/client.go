@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi"
+	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/session"
 	"github.com/vmware/govmomi/view"
@@ -149,6 +150,35 @@ func (c *Client) Do(action, name string) error {
 		return task.Wait(c.ctx)
 	}
 	return fmt.Errorf("there is no VM %q", name)
+}
+
+// Maintain puts the host of that name into maintenance, or ends it.
+func (c *Client) Maintain(name string, on bool) error {
+	host, err := find.NewFinder(c.Client.Client).HostSystem(c.ctx, "/DC0/host/*/"+name)
+	if err != nil {
+		return err
+	}
+	var task *object.Task
+	if on {
+		task, err = host.EnterMaintenanceMode(c.ctx, 0, false, nil)
+	} else {
+		task, err = host.ExitMaintenanceMode(c.ctx, 0)
+	}
+	if err != nil {
+		return err
+	}
+	return task.Wait(c.ctx)
+}
+
+// Limit sets a pool's limits in MHz and MB; -1: none.
+func (c *Client) Limit(name string, cpu, memory int64) error {
+	pool, err := find.NewFinder(c.Client.Client).ResourcePool(c.ctx, "/DC0/host/*/Resources/"+name)
+	if err != nil {
+		return err
+	}
+	spec := types.DefaultResourceConfigSpec()
+	spec.CpuAllocation.Limit, spec.MemoryAllocation.Limit = &cpu, &memory
+	return pool.UpdateConfig(c.ctx, "", &spec)
 }
 
 // Leaks returns the VMs that are no templates and the files on the configured datastore that belong to no template and were

@@ -111,6 +111,7 @@ json::Object ToJson(const GuestSpec& spec, const boost::json::storage_ptr& stora
   Put(&out, "restartPolicy", kPolicies[static_cast<size_t>(spec.restart_policy)]);
   // Zero has a meaning in these two.
   if (spec.active_deadline_seconds) out["activeDeadlineSeconds"] = *spec.active_deadline_seconds;
+  Put(&out, "startTime", spec.start_time);
   out["graceSeconds"] = spec.grace_seconds;
   json::Array containers(storage);
   for (const ContainerSpec& container : spec.containers) containers.push_back(internal::ToJson(container, storage));
@@ -156,6 +157,7 @@ StatusOr<GuestSpec> SpecFromJson(const json::Value& value) {
   if (in.Member("activeDeadlineSeconds") != nullptr) {
     in.Read("activeDeadlineSeconds", &out.active_deadline_seconds.emplace(), 0, kMaxSeconds);
   }
+  in.Read("startTime", &out.start_time);
   in.Read("graceSeconds", &out.grace_seconds, 0, kMaxSeconds);
   in.Read("hostsFile", &out.hosts_file);
   in.Read("resolvConf", &out.resolv_conf);

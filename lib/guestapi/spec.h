@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "base/status.h"
 #include "json/json.h"
 
@@ -143,6 +144,9 @@ struct GuestSpec {
   int64_t generation = 0;  // the pod's metadata.generation that this was made from: becomes observedGeneration
   RestartPolicy restart_policy = RestartPolicy::kAlways;
   std::optional<int64_t> active_deadline_seconds;
+  // What the deadline counts from: status.startTime; on the wire by the guest's clock. InfinitePast: unknown, and it
+  // counts from the first spec.
+  absl::Time start_time = absl::InfinitePast();
   int64_t grace_seconds = 30;  // terminationGracePeriodSeconds: for stops that nobody sent a StopRequest for
   // In the pod's order; init containers and sidecars first.
   std::vector<ContainerSpec> containers;

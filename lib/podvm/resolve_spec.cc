@@ -7,6 +7,7 @@
 #include "guestapi/identity.h"
 #include "podvm/go_quote.h"
 #include "podvm/resolve_parts.h"
+#include "podvm/status.h"
 #include "podvm/sysctls.h"
 
 namespace vck::podvm {
@@ -38,6 +39,7 @@ void ResolveOwnFields(const ResolveInputs& in, guestapi::GuestSpec* spec) {
   spec->restart_policy = PolicyOf(pod);
   if (auto deadline = pod.active_deadline_seconds()) {
     spec->active_deadline_seconds = std::clamp<int64_t>(*deadline, 0, guestapi::kMaxSpecSeconds);
+    if (const auto start = StartTime(pod)) spec->start_time = *start;
   }
   for (size_t i = 0; i < in.images.size(); ++i) {
     if (in.images[i].second.empty()) continue;  // the scratch disk

@@ -29,7 +29,10 @@ class Computer {
   void Conditions();
   Condition ReadyToStart();
   Condition Ready(const Condition& containers_ready);
-  bool TooLateForVm();
+  bool TooLateForSpec();
+  void RecomputeAt(absl::Time when) {
+    result_.recompute_at = std::min(result_.recompute_at.value_or(absl::InfiniteFuture()), when);
+  }
   StatusResult Reject();
   StatusResult Result();
 
@@ -107,17 +110,24 @@ void Computer::Containers() {
   });
 }
 
-// The guest ends a pod that is over its deadline; one that never got a VM (its image cannot be pulled) is ended here.
-bool Computer::TooLateForVm() {
+// A guest that has a spec ends a pod that is over its deadline. Until then (its image cannot be pulled, a ConfigMap is
+// missing, its guest does not boot) that is done here.
+bool Computer::TooLateForSpec() {
   const auto limit = pod_.active_deadline_seconds();
-  if (!limit || guest_ != nullptr || vm_ != nullptr || !situation_.vm_dead || pod_.deleting() || pod_.HasRun()) {
+  const auto start = StartTime(pod_);
+  if (!limit || !start || pod_.deleting() || pod_.HasRun()) return false;
+  if (guest_ != nullptr && !guest_->pod_uid.empty()) return false;
+  // Of a VM that may come, or that nobody can tell about, more will be known.
+  if (!in_.vm.synced || in_.vm.create_in_flight || (vm_ == nullptr ? !situation_.vm_dead : !vm_->reachable())) {
     return false;
   }
-  const auto start = kubeapi::ParseTime(json::String(pod_.status(), "startTime"));
-  if (!start) return false;
-  const absl::Time deadline = *start + absl::Seconds(std::clamp<int64_t>(*limit, 0, guestapi::kMaxSpecSeconds));
+  absl::Time deadline = *start + absl::Seconds(std::clamp<int64_t>(*limit, 0, guestapi::kMaxSpecSeconds));
+  // A guest that this kubelet has not heard yet may have run, and ended, all of it.
+  if (guest_ == nullptr && vm_ != nullptr && vm_->power == PowerState::kOn && !situation_.boot.empty()) {
+    deadline = std::max(deadline, in_.now - in_.guest.disconnected_for + options_.unreachable_after);
+  }
   if (in_.now >= deadline) return true;
-  result_.recompute_at = deadline;
+  RecomputeAt(deadline);
   return false;
 }
 
@@ -129,7 +139,7 @@ void Computer::Phase() {
     status_.phase = have;
     return;
   }
-  const bool too_late = TooLateForVm();
+  const bool too_late = TooLateForSpec();
   const bool deadline = too_late || (guest_ != nullptr && guest_->deadline_exceeded && guest_->finished);
   status_.phase = PhaseOf(pod_, status_, ended_);
   if (deadline || (ended_ && !kubeapi::IsTerminal(status_.phase))) status_.phase = PodPhase::kFailed;
@@ -184,7 +194,7 @@ Condition Computer::Ready(const Condition& containers_ready) {
     const std::string_view reason = json::String(have, "reason");
     return not_ready(reason.empty() ? "GuestUnreachable" : reason, json::String(have, "message"));
   }
-  result_.recompute_at = in_.now + (options_.unreachable_after - in_.guest.disconnected_for);
+  RecomputeAt(in_.now + (options_.unreachable_after - in_.guest.disconnected_for));
   return ready;
 }
 
@@ -236,6 +246,10 @@ StatusResult Computer::Run() {
 }  // namespace
 
 StatusResult ComputeStatus(const StatusInputs& in, const StatusOptions& options) { return Computer(in, options).Run(); }
+
+std::optional<absl::Time> StartTime(const PodView& pod) {
+  return kubeapi::ParseTime(json::String(pod.status(), "startTime"));
+}
 
 bool FinalStatusWritten(const PodView& pod) {
   return kubeapi::IsTerminal(pod.phase()) && !pod.AnyRunning() && !kubeapi::IsTrue(pod.status(), "Ready");

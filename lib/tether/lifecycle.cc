@@ -99,7 +99,11 @@ void Lifecycle::Restore(Journal journal, Stamp now) {
 void Lifecycle::On(const Apply& event, Stamp now) {
   const GuestSpec& next = *event.spec;
   if (spec_ != nullptr && (next.pod_uid != spec_->pod_uid || (!restored_ && next.revision <= spec_->revision))) return;
-  if (spec_ == nullptr) begun_ = now.mono;
+  if (next.start_time != absl::InfinitePast()) {
+    begun_ = now.mono - std::max(absl::ZeroDuration(), now.wall - next.start_time);
+  } else if (spec_ == nullptr) {
+    begun_ = now.mono;
+  }
   spec_ = event.spec;
   restored_ = false;
   std::vector<Container> before = std::exchange(containers_, {});

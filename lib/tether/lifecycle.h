@@ -255,7 +255,7 @@ class Lifecycle {
   bool changed_ = false;
   bool lasting_ = false;
   Instant deadline_ = Instant::Never();
-  Instant begun_;  // when the first spec came
+  Instant begun_;  // the pod's start, or when the first spec came
   bool stopping_ = false;
   bool deadline_exceeded_ = false;
   bool ending_ = false;  // nothing is started any more

@@ -22,6 +22,7 @@ GuestSpec FullSpec() {
   spec.generation = 3;
   spec.restart_policy = RestartPolicy::kOnFailure;
   spec.active_deadline_seconds = 0;
+  spec.start_time = absl::FromUnixNanos(1767225600123456789);
   spec.grace_seconds = 0;
   spec.hosts_file = "10.0.0.1 a.example\n";
   ContainerSpec init;
@@ -50,6 +51,7 @@ TEST(Spec, SurvivesTheWire) {
   EXPECT_EQ(Encode(*back), text);
   EXPECT_EQ(back->restart_policy, RestartPolicy::kOnFailure);
   EXPECT_EQ(back->active_deadline_seconds, 0);
+  EXPECT_EQ(back->start_time, FullSpec().start_time);
   EXPECT_EQ(back->grace_seconds, 0);
   ASSERT_EQ(back->containers.size(), 2);
   EXPECT_EQ(back->containers[0].kind, ContainerSpec::Kind::kInit);

@@ -4,6 +4,7 @@ A guest takes half a minute of a core to boot where nothing but emulation works,
 TOGETHER run at the same time and remove their own pods; those of ALONE take parts of the lab away, one after another, and share pods.
 """
 import base64
+import calendar
 import contextlib
 import json
 import os
@@ -275,16 +276,24 @@ def a_stop_is_graceful(lab):
 
 
 def a_deadline_ends_a_pod(lab):
+    wants = {"volumes": [{"name": "config", "configMap": {"name": "not-there"}}]}
+    wanting = box("main", "sleep 100000", volumeMounts=[{"name": "config", "mountPath": "/config"}])
     lab.apply(pod_of("late", box("main", "echo on time; sleep 100000"), activeDeadlineSeconds=60, grace=1),
-              pod_of("soon", box("main", "exit 0"), restart="OnFailure"))
+              pod_of("wanting", wanting, activeDeadlineSeconds=20, **wants), pod_of("soon", box("main", "exit 0"), restart="OnFailure"))
+    started = lambda p: calendar.timegm(time.strptime(p["status"]["startTime"], "%Y-%m-%dT%H:%M:%SZ"))  # noqa: E731
+    over = until(lab, "wanting", "Failed", lambda p: p["status"]["phase"] == "Failed")
+    took = time.time() - started(over)
+    expect(over["status"]["reason"] == "DeadlineExceeded" and 19 <= took <= 40 * PATIENCE, f"without its ConfigMap, after {took:.1f} s: {over['status']}")
     late = until(lab, "late", "Failed", lambda p: p["status"]["phase"] == "Failed", BOOT + 60)
     expect(late["status"]["reason"] == "DeadlineExceeded" and late["status"]["message"] == "Pod was active on the node longer than the specified deadline",
            str(late["status"]))
     state = container(late)["state"]
     expect("running" not in state, f"nothing of it runs: {state}")
+    ran = state.get("terminated", {}).get("finishedAt")
+    expect(not ran or calendar.timegm(time.strptime(ran, "%Y-%m-%dT%H:%M:%SZ")) - started(late) <= 75, f"counted from its start: {late['status']}")
     ended = until(lab, "soon", "Succeeded", lambda p: p["status"]["phase"] == "Succeeded", BOOT)
     expect(container(ended)["restartCount"] == 0, "what succeeds is not restarted on failure")
-    remove(lab, "late", "soon")
+    remove(lab, "late", "soon", "wanting")
 
 
 def images_that_cannot_be_had(lab):

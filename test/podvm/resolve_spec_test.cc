@@ -28,6 +28,7 @@ TEST(ResolveSpec, ThePodsOwnFields) {
   EXPECT_EQ(spec.generation, 7);
   EXPECT_EQ(spec.restart_policy, guestapi::RestartPolicy::kOnFailure);
   EXPECT_EQ(spec.active_deadline_seconds, 9);
+  EXPECT_EQ(spec.start_time, absl::FromUnixSeconds(1767225600));
   EXPECT_EQ(spec.grace_seconds, 0);
   EXPECT_TRUE(spec.host_pid && spec.host_ipc && spec.share_processes);
   EXPECT_FALSE(spec.host_network);

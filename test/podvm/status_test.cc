@@ -440,10 +440,6 @@ TEST(Status, DeadlineOfAPodThatNeverGotAVm) {
   w.Write();
   EXPECT_EQ(w.phase(), "Pending");
   w.now += absl::Seconds(1);
-  // A VM: its guest will see to it.
-  w.VmExists(vimtypes::PowerState::kOn);
-  EXPECT_EQ(w.Compute().phase, kubeapi::PodPhase::kPending);
-  w.VmGone();
   w.facts.create_in_flight = true;
   EXPECT_EQ(w.Compute().phase, kubeapi::PodPhase::kPending);
   w.facts.create_in_flight = false;
@@ -452,6 +448,58 @@ TEST(Status, DeadlineOfAPodThatNeverGotAVm) {
   EXPECT_EQ(json::String(w.status(), "reason"), "DeadlineExceeded");
   EXPECT_EQ(w.Ready(), "False");
   EXPECT_EQ(w.Write(), "");
+}
+
+TEST(Status, DeadlineOfAPodWhoseGuestHasNoSpec) {
+  const auto past = [](World& w) {
+    w.Write();
+    w.now += absl::Seconds(61);
+  };
+  const auto ends = [](World& w) {
+    w.Write();
+    return w.phase() == "Failed" && json::String(w.status(), "reason") == "DeadlineExceeded";
+  };
+  constexpr std::string_view kSpec =
+      R"({"restartPolicy":"Always","activeDeadlineSeconds":60,"containers":[{"name":"c","image":"img"}]})";
+  World boots_for_ever(kSpec);
+  boots_for_ever.VmExists(vimtypes::PowerState::kOn);
+  past(boots_for_ever);
+  EXPECT_TRUE(ends(boots_for_ever));
+
+  World waits_for_a_config_map(kSpec);
+  waits_for_a_config_map.VmOn();
+  waits_for_a_config_map.guest.pod_uid.clear();
+  waits_for_a_config_map.Linked();
+  past(waits_for_a_config_map);
+  EXPECT_TRUE(ends(waits_for_a_config_map));
+
+  World has_a_spec(kSpec);
+  has_a_spec.VmOn();
+  has_a_spec.Waiting("c", "CreateContainerConfigError");
+  past(has_a_spec);
+  EXPECT_FALSE(ends(has_a_spec)) << "its guest ends it, and says so";
+
+  World cannot_be_reached(kSpec);
+  cannot_be_reached.VmExists(vimtypes::PowerState::kOn);
+  cannot_be_reached.record.connection = vimtypes::ConnectionState::kDisconnected;
+  past(cannot_be_reached);
+  EXPECT_FALSE(ends(cannot_be_reached));
+}
+
+TEST(Status, AKubeletThatHasJustStartedAsksTheGuestBeforeTheDeadlineCounts) {
+  World w(R"({"restartPolicy":"Never","activeDeadlineSeconds":60,"containers":[{"name":"c","image":"img"}]})");
+  w.Write();
+  w.VmOn();
+  w.now += absl::Seconds(100);
+  w.Unlink(absl::Seconds(10));
+  EXPECT_EQ(w.Compute().phase, kubeapi::PodPhase::kPending);
+  EXPECT_EQ(w.Compute().recompute_at, w.now + absl::Seconds(30));
+  w.Unlink(absl::Seconds(40));
+  EXPECT_EQ(w.Compute().phase, kubeapi::PodPhase::kFailed);
+  w.Running("c", "r0");
+  w.Exited("c", 0);
+  w.guest.finished = true;
+  EXPECT_EQ(w.Compute().phase, kubeapi::PodPhase::kSucceeded);
 }
 
 TEST(Status, RejectedPod) {

@@ -233,6 +233,34 @@ TEST(Lifecycle, AShorterDeadlineOfALaterSpecCountsFromTheBeginning) {
   EXPECT_TRUE(pod.State().deadline_exceeded);
 }
 
+TEST(Lifecycle, TheDeadlineCountsFromThePodsStart) {
+  GuestSpec spec = PodSpec(kAlways, {Container("c", "")});
+  spec.active_deadline_seconds = 60;
+  spec.grace_seconds = 1;
+  Pod pod;
+  pod.Pass(absl::Seconds(20));  // booting
+  spec.start_time = pod.Now().wall - absl::Seconds(50);
+  pod.Apply(spec);
+  pod.Pass(absl::Seconds(9));
+  EXPECT_FALSE(pod.State().deadline_exceeded);
+  pod.Reboot();
+  pod.Pass(absl::Seconds(2));
+  EXPECT_TRUE(pod.State().deadline_exceeded);
+
+  Pod late;
+  spec.start_time = late.Now().wall - absl::Seconds(61);
+  late.Apply(spec);
+  EXPECT_TRUE(late.State().deadline_exceeded);
+  EXPECT_TRUE(late.finished());
+  EXPECT_EQ(late.TakeLog(), "");
+
+  Pod ahead;  // of what its clock says: no deadline comes later than by a whole period
+  spec.start_time = ahead.Now().wall + absl::Hours(1);
+  ahead.Apply(spec);
+  ahead.Pass(absl::Seconds(61));
+  EXPECT_TRUE(ahead.State().deadline_exceeded);
+}
+
 TEST(Lifecycle, ADeadlineAfterTheEndChangesNothing) {
   GuestSpec spec = PodSpec(kNever, {Container("c", "exit 0")});
   spec.active_deadline_seconds = 10;

@@ -502,6 +502,73 @@ TEST(Status, AKubeletThatHasJustStartedAsksTheGuestBeforeTheDeadlineCounts) {
   EXPECT_EQ(w.Compute().phase, kubeapi::PodPhase::kSucceeded);
 }
 
+TEST(Status, ResourcesAreThoseThatTheContainerHas) {
+  World w(R"({"restartPolicy":"Always","containers":[{"name":"c","image":"img",
+      "resources":{"limits":{"memory":"200"},"requests":{"memory":"100","cpu":"5m"}}}]})");
+  const auto resources = [&w](std::string_view field) {
+    const json::Value* found = json::Get(w.ContainerStatus("c"), field);
+    return found == nullptr ? "" : json::Serialize(*found);
+  };
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Container("c").resources = {.cpu_request_milli = 5, .memory_limit_bytes = 200, .memory_request_bytes = 100};
+  w.Write();
+  const std::string first = R"({"limits":{"memory":"200"},"requests":{"memory":"100","cpu":"5m"}})";
+  EXPECT_EQ(resources("resources"), first);
+  EXPECT_EQ(resources("allocatedResources"), R"({"memory":"100","cpu":"5m"})");
+  EXPECT_EQ(w.Write(), "");
+
+  auto& spec = w.pod.at("spec").at("containers").at(0).at("resources").as_object();
+  spec["limits"] = ParseOrDie(R"({"memory":"300"})");
+  w.pod.at("metadata").as_object()["generation"] = 2;
+  EXPECT_EQ(w.Write(), "") << "the guest does not know of it yet";
+  w.guest.generation = 2;
+  w.Linked();
+  w.Write();
+  EXPECT_EQ(resources("resources"), first);
+  EXPECT_EQ(json::String(w.Condition("PodResizeInProgress"), "status"), "True");
+  w.guest.resize_error = "in use";
+  w.Write();
+  EXPECT_EQ(json::String(w.Condition("PodResizeInProgress"), "reason"), "Error");
+  EXPECT_EQ(json::String(w.Condition("PodResizeInProgress"), "message"), "in use");
+  w.guest.resize_error.clear();
+  w.Container("c").resources->memory_limit_bytes = 300;
+  w.Write();
+  EXPECT_EQ(w.Condition("PodResizeInProgress"), nullptr);
+  EXPECT_EQ(resources("resources"), R"({"limits":{"memory":"300"},"requests":{"memory":"100","cpu":"5m"}})");
+  EXPECT_EQ(w.Write(), "");
+
+  spec["limits"] = ParseOrDie(R"({"memory":"9G"})");
+  w.pod.at("metadata").as_object()["generation"] = 3;
+  w.guest.generation = 3;
+  w.guest.resize_infeasible = "The pod's VM didn't have enough capacity";
+  w.Write();
+  EXPECT_EQ(json::String(w.Condition("PodResizePending"), "status"), "True");
+  EXPECT_EQ(json::String(w.Condition("PodResizePending"), "reason"), "Infeasible");
+  EXPECT_EQ(json::String(w.Condition("PodResizePending"), "message"), "The pod's VM didn't have enough capacity");
+  EXPECT_EQ(w.Condition("PodResizeInProgress"), nullptr);
+  EXPECT_EQ(resources("resources"), R"({"limits":{"memory":"300"},"requests":{"memory":"100","cpu":"5m"}})");
+  EXPECT_EQ(w.Write(), "");
+  w.Unlink(absl::Seconds(1));
+  EXPECT_EQ(w.Write(), "") << "what was said stands";
+}
+
+TEST(Status, APodThatWritesTooMuchIsEvicted) {
+  World w;
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Write();
+  w.guest.evicted = "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ";
+  w.Write();
+  EXPECT_EQ(w.phase(), "Running") << "it is still being stopped";
+  w.Exited("c", 0);
+  w.guest.finished = true;
+  w.Write();
+  EXPECT_EQ(w.phase(), "Failed");
+  EXPECT_EQ(json::String(w.status(), "reason"), "Evicted");
+  EXPECT_EQ(json::String(w.status(), "message"), w.guest.evicted);
+}
+
 TEST(Status, RejectedPod) {
   World w;
   w.verdict = Verdict::Reject("OutOfcpu", "no cpu");
@@ -513,6 +580,18 @@ TEST(Status, RejectedPod) {
   w.Delete();
   EXPECT_EQ(w.Write(), "");
   EXPECT_TRUE(ReadyToDelete(kubeapi::PodView(w.pod), w.Vm()));
+}
+
+TEST(Status, AnAddressIsToldOnceTheGuestHasSpoken) {
+  World w;
+  w.VmOn();
+  w.Write();
+  EXPECT_EQ(json::String(w.status(), "podIP"), "");
+  w.Linked();
+  w.Write();
+  EXPECT_EQ(json::String(w.status(), "podIP"), "10.1.0.5");
+  w.ForgetAll();
+  EXPECT_EQ(w.Write(), "") << "and stays";
 }
 
 TEST(Status, NewAddressReplacesTheOld) {

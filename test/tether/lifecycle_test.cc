@@ -261,6 +261,22 @@ TEST(Lifecycle, TheDeadlineCountsFromThePodsStart) {
   EXPECT_TRUE(ahead.State().deadline_exceeded);
 }
 
+TEST(Lifecycle, WhoWritesTooMuchIsEvicted) {
+  Pod pod(PodSpec(kAlways, {Container("c", "ignore-term; sleep infinity")}));
+  pod.Pass(absl::Seconds(1));
+  pod.TakeEvents();
+  pod.Step(Noticed{.container = "c", .reason = "ProcessLimitReached", .message = "no more"});
+  pod.Step(Exceeded{"Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". "});
+  EXPECT_EQ(pod.TakeEvents()[0], "!ProcessLimitReached c: no more");
+  pod.Pass(absl::Seconds(3));
+  EXPECT_EQ(pod.TakeLog(), "c@0 TERM:c@1 KILL:c@3");
+  EXPECT_TRUE(pod.finished());
+  EXPECT_EQ(pod.State().evicted, "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ");
+  pod.Reboot();
+  EXPECT_TRUE(pod.finished());
+  EXPECT_NE(pod.State().evicted, "");
+}
+
 TEST(Lifecycle, ADeadlineAfterTheEndChangesNothing) {
   GuestSpec spec = PodSpec(kNever, {Container("c", "exit 0")});
   spec.active_deadline_seconds = 10;
@@ -268,6 +284,25 @@ TEST(Lifecycle, ADeadlineAfterTheEndChangesNothing) {
   pod.Pass(absl::Seconds(30));
   EXPECT_TRUE(pod.finished());
   EXPECT_FALSE(pod.State().deadline_exceeded);
+}
+
+TEST(Lifecycle, WhatWaitsForARestartIsKnownWhateverTheReason) {
+  ContainerSpec ruled = Container("ruled", "exit 42");
+  ruled.restart_rules = {{.exit_codes = {42}}};
+  Pod pod(PodSpec(kNever, {ruled, Container("over", "exit 3"), Container("runs", "")}));
+  pod.Pass(absl::Seconds(1));
+  EXPECT_EQ(pod.View(), "ruled=CrashLoopBackOff*1 over=Error(3) runs=Running/ready");
+  EXPECT_TRUE(pod.lifecycle().Waits("ruled"));
+  EXPECT_FALSE(pod.lifecycle().Waits("over"));
+  EXPECT_FALSE(pod.lifecycle().Waits("runs"));
+
+  ContainerSpec sick = Container("sick", "trap 'exit 0' TERM; sleep infinity");  // ends well when it is killed
+  sick.liveness = guestapi::Probe{.period = 1, .failure_threshold = 1};
+  Pod ends_well(PodSpec(kOnFailure, {sick}));
+  ends_well.Answer("sick/liveness", "f");
+  ends_well.Pass(absl::Seconds(4));
+  EXPECT_EQ(ends_well.View(), "sick=CrashLoopBackOff*1");
+  EXPECT_TRUE(ends_well.lifecycle().Waits("sick"));
 }
 
 TEST(Lifecycle, OnlyNewerSpecsOfTheSamePodCount) {

@@ -327,7 +327,9 @@ def hostile_containers_do_no_harm(lab):
         box("filler", "until [ -e /fuse/fill ]; do sleep 1; done; i=0; while fallocate -l 64M /big$i 2>/dev/null; do i=$((i+1)); done; "
                       "dd if=/dev/zero of=/rest bs=64k 2>/dev/null; touch /fuse/full; sleep 100000", **fuse),
         box("bomb", "until [ -e /fuse/burn ]; do sleep 1; done; f() { f | f & }; f; sleep 100000", "48Mi", **fuse),
-        restart="Never", volumes=[{"name": "fuse", "emptyDir": {"medium": "Memory"}}]))
+        restart="Never", volumes=[{"name": "fuse", "emptyDir": {"medium": "Memory"}}]),
+        pod_of("greedy", box("main", "dd if=/dev/zero of=/much/file bs=1M count=3; sleep 100000", volumeMounts=[{"name": "much", "mountPath": "/much"}]),
+               volumes=[{"name": "much", "emptyDir": {"sizeLimit": "2Mi"}}]))
     until(lab, "hostile", "is Ready", is_ready, BOOT)
     lab.exec("hostile", "touch /fuse/fill", "witness")
     wait_for("the disk is full", lambda: lab.exec("hostile", "ls /fuse; df / | tail -n 1", "witness").startswith("fill\nfull\n"), SOON)
@@ -338,7 +340,15 @@ def hostile_containers_do_no_harm(lab):
     pod = lab.pod("hostile")
     expect(is_ready(pod) and not any(c["restartCount"] for c in pod["status"]["containerStatuses"]), str(pod["status"]))
     expect(boots(lab, "hostile") == 1, "the guest has survived")
-    remove(lab, "hostile")
+    told = lambda name: {e["reason"]: e for e in lab.get("events")["items"] if e["involvedObject"].get("name") == name}  # noqa: E731
+    seen = wait_for("both are told", lambda: (e := told("hostile")).keys() >= {"DiskFull", "ProcessLimitReached"} and e, SOON)
+    expect(seen["DiskFull"]["type"] == "Warning" and "No space left" in seen["DiskFull"]["message"], str(seen["DiskFull"]))
+    expect("bomb" in seen["ProcessLimitReached"]["message"], str(seen["ProcessLimitReached"]))
+    over = until(lab, "greedy", "Failed", lambda p: p["status"]["phase"] == "Failed")
+    message = 'Usage of EmptyDir volume "much" exceeds the limit "2Mi". '
+    expect(over["status"]["reason"] == "Evicted" and over["status"]["message"] == message, str(over["status"]))
+    wait_for("its eviction is told", lambda: told("greedy").get("Evicted", {}).get("type") == "Warning", SOON)
+    remove(lab, "hostile", "greedy")
 
 
 # ---- tests that take parts of the lab away, one after another ----

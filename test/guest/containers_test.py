@@ -227,10 +227,10 @@ def runs_limits_and_tells(bench):
         # Other limits, for a container that runs. More than the machine has are given to nobody.
         confined = pod.spec["containers"][-1]
         limits = lambda: pod.exec("confined", "sh", "-c", "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu.weight")[0]  # noqa: E731
-        confined.update(memoryLimitBytes=40 << 20, cpuLimitMilli=700, cpuRequestMilli=1000)
+        confined.update(memoryLimitBytes=40 << 20, cpuLimitMilli=700, cpuRequestMilli=500)
         pod.apply()
         resized = pod.state("confined", "running", where=lambda c: c.get("resources", {}).get("memoryLimitBytes") == 40 << 20)
-        assert resized["id"] == before["id"] and limits() == f"{40 << 20}\n70000 100000\n39\n", (resized, limits())
+        assert resized["id"] == before["id"] and limits() == f"{40 << 20}\n70000 100000\n20\n", (resized, limits())
         confined.update(memoryLimitBytes=4 << 30)
         pod.apply()
         pod.channel.frame("state", 60 * PATIENCE, lambda s: "memory, requested: " in s.get("resizeInfeasible", ""))

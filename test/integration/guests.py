@@ -6,6 +6,7 @@ TOGETHER run at the same time and remove their own pods; those of ALONE take par
 import base64
 import calendar
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -40,6 +41,11 @@ def box(name, script, memory="24Mi", **more):
     return {"name": name, "image": "busybox", "command": ["sh", "-c", script], "resources": resources, **more}
 
 
+def agnhost(name, *args, **more):
+    """Kubernetes' test program as a container."""
+    return {"name": name, "image": "registry.k8s.io/e2e-test-images/agnhost:2.63.0", "args": list(args), "resources": {"limits": {"memory": "64Mi"}}, **more}
+
+
 def pod_of(name, *containers, **spec):
     pod = make_pod(name, **spec)
     pod["spec"]["containers"] = list(containers)
@@ -51,6 +57,23 @@ def vm_of(lab, pod):
     found = [vm for vm in lab.vms() if re.fullmatch(rf"default-{pod}-[0-9a-f]{{12}}", vm["name"])]
     expect(len(found) == 1, f"{pod} has {len(found)} VMs")
     return found[0]
+
+
+def holds(path, text):
+    """Whether a file, of which most may be holes, has these bytes somewhere."""
+    with open(path, "rb") as f:
+        size, at = os.fstat(f.fileno()).st_size, 0
+        while at < size:
+            try:
+                f.seek(os.lseek(f.fileno(), at, os.SEEK_DATA))
+            except OSError:
+                return False  # nothing but holes is left
+            at = f.tell()
+            piece = f.read(1 << 20)
+            if text in piece:
+                return True
+            at += max(1, len(piece) - len(text) + 1)
+    return False
 
 
 def boots(lab, pod):
@@ -112,9 +135,13 @@ def the_demo(lab):
     wait_for("QEMU processes end with their VMs", lambda: not any(os.path.exists(f"/proc/{m}") for m in machines), SOON)
 
 
+# Secrets are not said: a log is on the disk.
 REPORT = r"""
 say() { echo "$1=$2"; }
-say pwd "$(pwd)"; say args "$0|$1|$2"; say expanded "$EXPANDED"; say kept "$KEPT"; say prefixed "$CFG_greeting"; say password "$PASSWORD"
+hash() { printf %s "$1" | sha256sum | cut -c 1-64; }
+say pwd "$(pwd)"; say args "$0|$1|$2"; say expanded "$EXPANDED"; say kept "$KEPT"; say prefixed "$CFG_greeting"; say password "$(hash "$PASSWORD")"
+say key "$CONFIG_KEY"; say absent "${ABSENT-none}${GONE_x-none}"; say from "$(hash "$SEC_password")"; say expr "$(cat /expr/file)"
+say caps "$(grep CapBnd /proc/self/status | tail -c 17)"
 say pod "$POD_NAME $POD_IP $NODE_NAME"; say limit "$MEMORY_LIMIT"; say id "$(id -u):$(id -g):$(id -G)"; say host "$(hostname)"
 say service "$KUBERNETES_SERVICE_HOST"; say hosts "$(grep -c "$POD_IP.*$(hostname)" /etc/hosts)"
 say dns "$(tr '\n' ' ' < /etc/resolv.conf)"
@@ -122,7 +149,7 @@ say cpu "$(cat /sys/fs/cgroup/cpu.max)"; say memory "$(cat /sys/fs/cgroup/memory
 touch /x 2>/tmp/ro/err || say root "$(cat /tmp/ro/err)"
 say init "$(cat /work/init)"; say sidecar "$(cat /work/sidecar)"; say group "$(stat -c '%a %g' /work)"
 say motd "$(cat /config/message)"; say mode "$(stat -L -c '%a %g' /config/message)"; say items "$(ls /config | tr '\n' ' ')"
-say secret "$(cat /secret/password)"; say secretfs "$(stat -f -c %T /secret)"; say once "$(cat /etc/motd)"
+say secret "$(hash "$(cat /secret/password)")"; say secretfs "$(stat -f -c %T /secret)"; say once "$(cat /etc/motd)"
 say labels "$(cat /down/labels)"; say cpus "$(cat /down/cpu)"; say namespace "$(cat /projected/namespace)"; say token "$(cat /projected/token)"
 say ram "$(df -k /ram | tail -n 1 | tr -s ' ')"; say under "$(cat /under/file)"
 say account "$(ls /var/run/secrets/kubernetes.io/serviceaccount | tr '\n' ' ')"
@@ -134,30 +161,37 @@ echo bye
 
 def a_pod_gets_what_its_spec_says(lab):
     """Environment, command, user, limits, init containers and a sidecar, volumes of each kind, live updates."""
+    secret, changed = "s3cret-q7Vx2Lk9", "changed-Zr4hT0bn"
+    sha256 = lambda text: hashlib.sha256(text.encode()).hexdigest()  # noqa: E731
     field = lambda path: {"fieldRef": {"fieldPath": path}}  # noqa: E731
     main = box("main", REPORT, "48Mi", args=["$(CFG_greeting)", "two words"], workingDir="/work",
-               envFrom=[{"prefix": "CFG_", "configMapRef": {"name": "rich"}}],
+               envFrom=[{"prefix": "CFG_", "configMapRef": {"name": "rich"}}, {"prefix": "SEC_", "secretRef": {"name": "rich"}},
+                        {"prefix": "GONE_", "configMapRef": {"name": "not-there", "optional": True}}],
                env=[{"name": "EXPANDED", "value": "$(CFG_greeting), world"}, {"name": "KEPT", "value": "$$(CFG_greeting)"},
                     {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "rich", "key": "password"}}},
+                    {"name": "CONFIG_KEY", "valueFrom": {"configMapKeyRef": {"name": "rich", "key": "greeting"}}},
+                    {"name": "ABSENT", "valueFrom": {"secretKeyRef": {"name": "rich", "key": "no-such-key", "optional": True}}},
                     {"name": "POD_NAME", "valueFrom": field("metadata.name")}, {"name": "POD_IP", "valueFrom": field("status.podIP")},
                     {"name": "NODE_NAME", "valueFrom": field("spec.nodeName")},
                     {"name": "MEMORY_LIMIT", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}}],
-               securityContext={"runAsUser": 1000, "runAsGroup": 3000, "readOnlyRootFilesystem": True},
+               securityContext={"runAsUser": 1000, "runAsGroup": 3000, "runAsNonRoot": True, "readOnlyRootFilesystem": True,
+                                "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}},
                resources={"limits": {"memory": "48Mi", "cpu": "500m"}},
                volumeMounts=[{"name": "work", "mountPath": "/work"}, {"name": "work", "mountPath": "/under", "subPath": "below"},
+                             {"name": "work", "mountPath": "/expr", "subPathExpr": "of-$(POD_NAME)"}, {"name": "gone", "mountPath": "/gone"},
                              {"name": "ro", "mountPath": "/tmp/ro"}, {"name": "config", "mountPath": "/config"},
                              {"name": "config", "mountPath": "/etc/motd", "subPath": "message"}, {"name": "secret", "mountPath": "/secret"},
                              {"name": "down", "mountPath": "/down"}, {"name": "projected", "mountPath": "/projected"},
                              {"name": "ram", "mountPath": "/ram"}])
     main["command"].append("zero")
     work = [{"name": "work", "mountPath": "/work"}]
-    pod = pod_of("rich", main, restart="Never", securityContext={"fsGroup": 4000}, initContainers=[
-        box("setup", "echo from init > /work/init; mkdir /work/below; echo under > /work/below/file; echo set up", volumeMounts=work),
+    pod = pod_of("rich", main, restart="Never", securityContext={"fsGroup": 4000, "supplementalGroups": [5000]}, initContainers=[
+        box("setup", "echo from init > /work/init; mkdir /work/below /work/of-rich; echo under > /work/below/file; echo by name > /work/of-rich/file; echo set up", volumeMounts=work),
         box("beside", "trap 'echo sidecar stops; exit 0' TERM; echo ran before main > /work/sidecar; while :; do sleep 1; done",
             restartPolicy="Always", volumeMounts=work, startupProbe={"exec": {"command": ["test", "-s", "/work/sidecar"]}, "periodSeconds": 1})],
         volumes=[{"name": "work", "emptyDir": {}}, {"name": "ro", "emptyDir": {}}, {"name": "ram", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
                  {"name": "config", "configMap": {"name": "rich", "items": [{"key": "motd", "path": "message", "mode": 0o440}]}},
-                 {"name": "secret", "secret": {"secretName": "rich"}},
+                 {"name": "secret", "secret": {"secretName": "rich"}}, {"name": "gone", "configMap": {"name": "not-there", "optional": True}},
                  {"name": "down", "downwardAPI": {"items": [
                      {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}},
                      {"path": "cpu", "resourceFieldRef": {"containerName": "main", "resource": "limits.cpu", "divisor": "1m"}}]}},
@@ -166,18 +200,19 @@ def a_pod_gets_what_its_spec_says(lab):
                      {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}}]}}])
     pod["metadata"]["labels"] = {"colour": "blue"}
     lab.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rich"}, "data": {"greeting": "hello", "motd": "first"}},
-              {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "rich"}, "stringData": {"password": "s3cret"}}, pod)
+              {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "rich"}, "stringData": {"password": secret}}, pod)
     seen = until(lab, "rich", "is Ready", is_ready, BOOT)
     log = wait_for("its report", lambda: (text := lab.logs("rich", "main")) and "END\n" in text and text, SOON)
     said = dict(line.split("=", 1) for line in log.splitlines() if "=" in line)
     ip = seen["status"]["podIP"]
     token = said.pop("token")
     hosts, dns, account, secretfs = said.pop("hosts"), said.pop("dns"), said.pop("account"), said.pop("secretfs")
-    ram, root = said.pop("ram").split(), said.pop("root")
+    ram, root, ids = said.pop("ram").split(), said.pop("root"), said.pop("id").split(":")
+    expect(ids[:2] == ["1000", "3000"] and sorted(ids[2].split()) == ["3000", "4000", "5000"], f"user and groups: {ids}")
     wanted = {"pwd": "/work", "args": "zero|hello|two words", "expanded": "hello, world", "kept": "$(CFG_greeting)", "prefixed": "hello",
-              "password": "s3cret", "pod": f"rich {ip} vch1", "limit": "48", "id": "1000:3000:3000 4000", "host": "rich", "service": "10.96.0.1",
+              "password": sha256(secret), "from": sha256(secret), "key": "hello", "absent": "nonenone", "expr": "by name", "caps": "0000000000000400", "pod": f"rich {ip} vch1", "limit": "48", "host": "rich", "service": "10.96.0.1",
               "cpu": "50000 100000", "memory": str(48 << 20), "init": "from init", "sidecar": "ran before main", "group": "2777 4000",
-              "motd": "first", "mode": "440 4000", "items": "message ", "secret": "s3cret", "once": "first", "labels": 'colour="blue"',
+              "motd": "first", "mode": "440 4000", "items": "message ", "secret": sha256(secret), "once": "first", "labels": 'colour="blue"',
               "cpus": "500", "namespace": "default", "under": "under"}
     expect(said == wanted, f"differs: { {k: (said.get(k), wanted.get(k)) for k in said.keys() | wanted.keys() if said.get(k) != wanted.get(k)} }")
     expect(hosts == "1" and "nameserver 10.96.0.10" in dns and "default.svc.cluster.local" in dns, f"hosts {hosts}, dns {dns}")
@@ -193,9 +228,17 @@ def a_pod_gets_what_its_spec_says(lab):
 
     # Live updates; what was mounted by subPath stays.
     lab.kubectl("patch", "configmap", "rich", "-p", json.dumps({"data": {"motd": "second"}}))
-    lab.kubectl("patch", "secret", "rich", "-p", json.dumps({"data": {"password": base64.b64encode(b"changed").decode()}}))
+    lab.kubectl("patch", "secret", "rich", "-p", json.dumps({"data": {"password": base64.b64encode(changed.encode()).decode()}}))
     lab.kubectl("label", "pod", "rich", "colour=green", "--overwrite")
-    wait_for("the updates", lambda: lab.exec("rich", "cat /config/message /secret/password /down/labels /etc/motd", "main") == 'secondchangedcolour="green"first', SOON)
+    wait_for("the updates", lambda: lab.exec("rich", "cat /config/message /secret/password /down/labels /etc/motd", "main") == f'second{changed}colour="green"first', SOON)
+
+    # What came from a Secret is in memory only.
+    lab.exec("rich", "sync", "beside")
+    disks = list(pathlib.Path(lab.dir).rglob(f"{vm_of(lab, 'rich')['name']}/*.vmdk"))
+    on_disk = lambda text: any(holds(disk, text.encode()) for disk in disks)  # noqa: E731
+    expect(on_disk("from init"), f"it can be looked for in {disks}")
+    for text in (secret, changed, base64.b64encode(secret.encode()).decode()):
+        expect(not on_disk(text), f"{text} is on a disk of the VM")
 
     # The end: the sidecar is stopped when the work is done; logs outlive the VM.
     lab.exec("rich", "touch /work/end", "beside")
@@ -220,7 +263,12 @@ def probes_restarts_and_last_words(lab):
         box("message", "printf 'it is over' > /dev/termination-log; exit 3"),
         box("words", "echo last words; exit 4", terminationMessagePolicy="FallbackToLogsOnError"),
         box("hungry", "echo eating; tail /dev/zero"),
-        box("chatty", "i=0; while [ $i -lt 4000 ]; do echo \"line $i of very many\"; i=$((i+1)); done; sleep 100000")))
+        box("rootless", "true", securityContext={"runAsNonRoot": True}),
+        agnhost("tcp", "netexec", "--http-port=8090", livenessProbe={"tcpSocket": {"port": 8090}, "initialDelaySeconds": 30, **often},
+                readinessProbe={"tcpSocket": {"port": 8090}, **often}),
+        agnhost("grpc", "grpc-health-checking", "--port=5000", "--http-port=8091", readinessProbe={"grpc": {"port": 5000}, **often}),
+        box("chatty", "i=0; while [ $i -lt 4000 ]; do echo \"line $i of very many\"; i=$((i+1)); done; sleep 100000",
+            readinessProbe={"tcpSocket": {"port": 8099}, **often})))
     until(lab, "probed", "its containers run", lambda p: container(p, "chatty").get("state", {}).get("running"), BOOT)
     seen = until(lab, "probed", "a restart by the liveness probe", lambda p: container(p, "live").get("restartCount", 0) >= 1)
     last = container(seen, "live")["lastState"]["terminated"]
@@ -244,6 +292,15 @@ def probes_restarts_and_last_words(lab):
     lab.exec("probed", "rm /tmp/www/ok", "ready")
     seen = until(lab, "probed", "the probe fails", lambda p: not container(p, "ready")["ready"])
     expect(container(seen, "ready")["restartCount"] == 0, "readiness restarts nothing")
+
+    waiting = container(seen, "rootless")["state"]["waiting"]
+    expect(waiting["reason"] == "CreateContainerConfigError" and "container has runAsNonRoot and image will run as root" in waiting["message"], str(waiting))
+    seen = until(lab, "probed", "probes by TCP and gRPC succeed", lambda p: container(p, "tcp")["ready"] and container(p, "grpc")["ready"])
+    expect(container(seen, "tcp")["restartCount"] == 0 and not container(seen, "chatty")["ready"], "nobody listens on 8099")
+    lab.http(seen, "/make-not-serving", 8091)
+    seen = until(lab, "probed", "a gRPC service that is not well", lambda p: not container(p, "grpc")["ready"])
+    expect(container(seen, "grpc")["restartCount"] == 0, "readiness restarts nothing")
+    wait_for("why", lambda: any('service unhealthy (responded with "NOT_SERVING")' in m for _, m in events()), SOON)
 
     # Log files of 16 KiB, three of them.
     lines = lab.logs("probed", "chatty").splitlines()

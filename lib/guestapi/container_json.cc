@@ -130,6 +130,22 @@ Security SecurityFromJson(Fields* parent, const json::Value& value, const std::s
 
 }  // namespace
 
+void PutResources(json::Object* out, const Resources& resources) {
+  Put(out, "cpuLimitMilli", resources.cpu_limit_milli);
+  Put(out, "cpuRequestMilli", resources.cpu_request_milli);
+  Put(out, "memoryLimitBytes", resources.memory_limit_bytes);
+  Put(out, "memoryRequestBytes", resources.memory_request_bytes);
+}
+
+Resources ReadResources(Fields* in) {
+  Resources out;
+  in->Read("cpuLimitMilli", &out.cpu_limit_milli, 0);
+  in->Read("cpuRequestMilli", &out.cpu_request_milli, 0);
+  in->Read("memoryLimitBytes", &out.memory_limit_bytes, 0);
+  in->Read("memoryRequestBytes", &out.memory_request_bytes, 0);
+  return out;
+}
+
 json::Object ToJson(const ContainerSpec& container, const boost::json::storage_ptr& storage) {
   json::Object out(storage);
   Put(&out, "name", container.name);
@@ -150,10 +166,9 @@ json::Object ToJson(const ContainerSpec& container, const boost::json::storage_p
   for (const Mount& mount : container.mounts) mounts.push_back(ToJson(mount, storage));
   if (!mounts.empty()) out["mounts"] = std::move(mounts);
   out["security"] = ToJson(container.security, storage);
-  Put(&out, "cpuLimitMilli", container.cpu_limit_milli);
-  Put(&out, "cpuRequestMilli", container.cpu_request_milli);
-  Put(&out, "memoryLimitBytes", container.memory_limit_bytes);
-  Put(&out, "memoryRequestBytes", container.memory_request_bytes);
+  PutResources(&out, container.resources());
+  Put(&out, "restartForCpu", container.restart_for_cpu);
+  Put(&out, "restartForMemory", container.restart_for_memory);
   Put(&out, "tty", container.tty);
   Put(&out, "stdin", container.stdin);
   Put(&out, "stdinOnce", container.stdin_once);
@@ -207,10 +222,9 @@ StatusOr<ContainerSpec> ContainerFromJson(const json::Value& value, const std::s
   if (const json::Value* security = in.Member("security")) {
     out.security = SecurityFromJson(&in, *security, in.Name("security."));
   }
-  in.Read("cpuLimitMilli", &out.cpu_limit_milli, 0);
-  in.Read("cpuRequestMilli", &out.cpu_request_milli, 0);
-  in.Read("memoryLimitBytes", &out.memory_limit_bytes, 0);
-  in.Read("memoryRequestBytes", &out.memory_request_bytes, 0);
+  out.set_resources(ReadResources(&in));
+  in.Read("restartForCpu", &out.restart_for_cpu);
+  in.Read("restartForMemory", &out.restart_for_memory);
   in.Read("tty", &out.tty);
   in.Read("stdin", &out.stdin);
   in.Read("stdinOnce", &out.stdin_once);

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "guestapi/fields.h"
 #include "guestapi/spec.h"
 
 namespace vck::guestapi::internal {
@@ -13,5 +14,7 @@ inline constexpr int64_t kMaxSeconds = kMaxSpecSeconds;
 
 json::Object ToJson(const ContainerSpec& container, const boost::json::storage_ptr& storage);
 StatusOr<ContainerSpec> ContainerFromJson(const json::Value& value, const std::string& where);
+void PutResources(json::Object* out, const Resources& resources);
+Resources ReadResources(Fields* in);
 
 }  // namespace vck::guestapi::internal

@@ -17,6 +17,7 @@ using internal::kMaxSeconds;
 using internal::kPolicies;
 
 constexpr std::string_view kVolumeKinds[] = {"emptyDir", "memory", "files", "hostPath"};
+constexpr std::string_view kLimitKinds[] = {"volume", "pod", "container"};
 constexpr int kMaxUnit = 15;
 constexpr int64_t kMaxUser = 0xffffffff;
 
@@ -111,6 +112,7 @@ json::Object ToJson(const GuestSpec& spec, const boost::json::storage_ptr& stora
   Put(&out, "restartPolicy", kPolicies[static_cast<size_t>(spec.restart_policy)]);
   // Zero has a meaning in these two.
   if (spec.active_deadline_seconds) out["activeDeadlineSeconds"] = *spec.active_deadline_seconds;
+  Put(&out, "startTime", spec.start_time);
   out["graceSeconds"] = spec.grace_seconds;
   json::Array containers(storage);
   for (const ContainerSpec& container : spec.containers) containers.push_back(internal::ToJson(container, storage));
@@ -126,6 +128,16 @@ json::Object ToJson(const GuestSpec& spec, const boost::json::storage_ptr& stora
   json::Array volumes(storage);
   for (const VolumeSpec& volume : spec.volumes) volumes.push_back(ToJson(volume, storage));
   if (!volumes.empty()) out["volumes"] = std::move(volumes);
+  json::Array limits(storage);
+  for (const StorageLimit& limit : spec.storage_limits) {
+    json::Object item(storage);
+    Put(&item, "kind", kLimitKinds[static_cast<size_t>(limit.kind)]);
+    Put(&item, "name", limit.name);
+    Put(&item, "bytes", limit.bytes);
+    Put(&item, "message", limit.message);
+    limits.push_back(std::move(item));
+  }
+  if (!limits.empty()) out["storageLimits"] = std::move(limits);
   Put(&out, "hostsFile", spec.hosts_file);
   Put(&out, "resolvConf", spec.resolv_conf);
   Put(&out, "hostName", spec.host_name);
@@ -156,6 +168,7 @@ StatusOr<GuestSpec> SpecFromJson(const json::Value& value) {
   if (in.Member("activeDeadlineSeconds") != nullptr) {
     in.Read("activeDeadlineSeconds", &out.active_deadline_seconds.emplace(), 0, kMaxSeconds);
   }
+  in.Read("startTime", &out.start_time);
   in.Read("graceSeconds", &out.grace_seconds, 0, kMaxSeconds);
   in.Read("hostsFile", &out.hosts_file);
   in.Read("resolvConf", &out.resolv_conf);
@@ -182,6 +195,15 @@ StatusOr<GuestSpec> SpecFromJson(const json::Value& value) {
   for (const json::Value& item : in.Items("volumes")) {
     ASSIGN_OR_RETURN(auto volume, VolumeFromJson(item, absl::StrCat("volumes[", out.volumes.size(), "].")));
     out.volumes.push_back(std::move(volume));
+  }
+  for (const json::Value& item : in.Items("storageLimits")) {
+    Fields fields(item, absl::StrCat("storageLimits[", out.storage_limits.size(), "]."));
+    StorageLimit& limit = out.storage_limits.emplace_back();
+    fields.Read("kind", &limit.kind, kLimitKinds);
+    fields.Read("name", &limit.name);
+    fields.Read("bytes", &limit.bytes, 1);
+    fields.Read("message", &limit.message);
+    in.Check(fields.status());
   }
   std::set<std::string> names;
   for (const json::Value& item : in.Items("containers")) {

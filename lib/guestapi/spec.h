@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "base/status.h"
 #include "json/json.h"
 
@@ -76,6 +77,13 @@ struct RestartRule {
   friend bool operator==(const RestartRule&, const RestartRule&) = default;
 };
 
+// cgroup limits and weights; 0: none.
+struct Resources {
+  int64_t cpu_limit_milli = 0, cpu_request_milli = 0;
+  int64_t memory_limit_bytes = 0, memory_request_bytes = 0;
+  friend bool operator==(const Resources&, const Resources&) = default;
+};
+
 struct ContainerSpec {
   enum class Kind { kInit, kSidecar, kMain, kEphemeral };  // sidecar: an init container with restartPolicy Always
   std::string name;
@@ -90,9 +98,11 @@ struct ContainerSpec {
   std::string stop_signal;  // lifecycle.stopSignal; "": the image's, else SIGTERM
   std::vector<Mount> mounts;
   Security security;
-  // cgroup limits and weights; 0: none.
+  // As Resources.
   int64_t cpu_limit_milli = 0, cpu_request_milli = 0;
   int64_t memory_limit_bytes = 0, memory_request_bytes = 0;
+  // Others take effect by a restart of the container (resizePolicy RestartContainer).
+  bool restart_for_cpu = false, restart_for_memory = false;
   bool tty = false, stdin = false, stdin_once = false;
   std::string termination_message_path = "/dev/termination-log";
   bool termination_message_from_logs = false;  // terminationMessagePolicy: FallbackToLogsOnError
@@ -109,6 +119,14 @@ struct ContainerSpec {
   bool awaits_image = false;
   // Environment, command or arguments hold what came from a Secret or ConfigMap: not to be written to a disk.
   bool confidential = false;
+
+  [[nodiscard]] Resources resources() const {
+    return {cpu_limit_milli, cpu_request_milli, memory_limit_bytes, memory_request_bytes};
+  }
+  void set_resources(const Resources& r) {
+    cpu_limit_milli = r.cpu_limit_milli, cpu_request_milli = r.cpu_request_milli;
+    memory_limit_bytes = r.memory_limit_bytes, memory_request_bytes = r.memory_request_bytes;
+  }
   friend bool operator==(const ContainerSpec&, const ContainerSpec&) = default;
 };
 
@@ -140,17 +158,32 @@ struct VolumeSpec {
   friend bool operator==(const VolumeSpec&, const VolumeSpec&) = default;
 };
 
+// A limit whose excess evicts the pod: of an emptyDir on the disk, of all that the pod writes, or of a container's
+// writable layer and logs. In the order in which they are looked at.
+struct StorageLimit {
+  enum class Kind { kVolume, kPod, kContainer };
+  Kind kind = Kind::kPod;
+  std::string name;  // of the volume or container
+  int64_t bytes = 0;
+  std::string message;  // why the pod is evicted then
+  friend bool operator==(const StorageLimit&, const StorageLimit&) = default;
+};
+
 struct GuestSpec {
   std::string pod_uid, pod_namespace, pod_name;
   int64_t revision = 0;    // grows with every push; the tether ignores an older one
   int64_t generation = 0;  // the pod's metadata.generation that this was made from: becomes observedGeneration
   RestartPolicy restart_policy = RestartPolicy::kAlways;
   std::optional<int64_t> active_deadline_seconds;
+  // What the deadline counts from: status.startTime; on the wire by the guest's clock. InfinitePast: unknown, and it
+  // counts from the first spec.
+  absl::Time start_time = absl::InfinitePast();
   int64_t grace_seconds = 30;  // terminationGracePeriodSeconds: for stops that nobody sent a StopRequest for
   // In the pod's order; init containers and sidecars first.
   std::vector<ContainerSpec> containers;
   std::vector<ImageSpec> images;
   std::vector<VolumeSpec> volumes;
+  std::vector<StorageLimit> storage_limits;
   // Whole files, as the kubelet writes them for every container that mounts nothing else at their paths: "" leaves the
   // image's.
   std::string hosts_file, resolv_conf;

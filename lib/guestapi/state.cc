@@ -1,7 +1,7 @@
 #include "guestapi/state.h"
 
+#include "guestapi/container_json.h"
 #include "guestapi/fields.h"
-#include "guestapi/spec.h"
 
 namespace vck::guestapi {
 namespace {
@@ -43,6 +43,11 @@ json::Object ToJson(const ContainerState& container, const boost::json::storage_
   Put(&out, "started", container.started);
   Put(&out, "ready", container.ready);
   Put(&out, "imageId", container.image_id);
+  if (container.resources) {
+    json::Object resources(storage);
+    internal::PutResources(&resources, *container.resources);
+    out["resources"] = std::move(resources);
+  }
   if (container.last) {
     json::Object last(storage);
     PutRun(&last, *container.last);
@@ -91,6 +96,11 @@ StatusOr<ContainerState> ContainerFromJson(const json::Value& value, const std::
   in.Read("started", &out.started);
   in.Read("ready", &out.ready);
   in.Read("imageId", &out.image_id);
+  if (const json::Value* member = in.Member("resources"); member != nullptr) {
+    Fields resources(*member, in.Name("resources."));
+    out.resources = internal::ReadResources(&resources);
+    in.Check(resources.status());
+  }
   if (const json::Value* member = in.Member("last"); member != nullptr) {
     Fields last(*member, in.Name("last."));
     ReadRun(&last, &out.last.emplace());
@@ -114,6 +124,9 @@ json::Object ToJson(const GuestState& state, const boost::json::storage_ptr& sto
   Put(&out, "guestNow", state.guest_now);
   Put(&out, "stopping", state.stopping);
   Put(&out, "deadlineExceeded", state.deadline_exceeded);
+  Put(&out, "evicted", state.evicted);
+  Put(&out, "resizeInfeasible", state.resize_infeasible);
+  Put(&out, "resizeError", state.resize_error);
   Put(&out, "finished", state.finished);
   json::Array containers(storage);
   for (const ContainerState& container : state.containers) containers.push_back(ToJson(container, storage));
@@ -141,6 +154,9 @@ StatusOr<GuestState> StateFromJson(const json::Value& value) {
   in.Require("guestNow", in.Member("guestNow") != nullptr);
   in.Read("stopping", &out.stopping);
   in.Read("deadlineExceeded", &out.deadline_exceeded);
+  in.Read("evicted", &out.evicted);
+  in.Read("resizeInfeasible", &out.resize_infeasible);
+  in.Read("resizeError", &out.resize_error);
   in.Read("finished", &out.finished);
   for (const json::Value& item : in.Items("containers")) {
     ASSIGN_OR_RETURN(auto container, ContainerFromJson(item, absl::StrCat("containers[", out.containers.size(), "].")));

@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "base/status.h"
+#include "guestapi/spec.h"
 #include "json/json.h"
 
 namespace vck::guestapi {
@@ -38,6 +39,7 @@ struct ContainerState {
   bool started = false;  // startup probe passed, or none and running
   bool ready = false;    // readiness probe passed, or none and started
   std::string image_id;
+  std::optional<Resources> resources;  // of the running container
 
   std::optional<Termination> last;  // the run before this one
 };
@@ -65,6 +67,10 @@ struct GuestState {
   absl::Time guest_now;            // when the snapshot was made, by the guest's clock: offsets are corrected with it
   bool stopping = false;           // a stop was asked for
   bool deadline_exceeded = false;  // activeDeadlineSeconds was reached
+  std::string evicted;             // why the pod was ended: it has written more than it may. "": it was not
+  // Why the resources of the spec are not those of the containers: they do not fit the VM, and are not given to any
+  // of them; or giving them to one that runs has failed, and is tried again. "": neither.
+  std::string resize_infeasible, resize_error;
   // All containers have ended for good (by restartPolicy, or because the pod was stopped).
   bool finished = false;
   std::vector<ContainerState> containers;

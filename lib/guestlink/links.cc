@@ -498,7 +498,11 @@ class LinksImpl : public Links {
         connection->spec_revision < link.spec->revision) {
       if (!take) return "x";
       connection->spec_revision = link.spec->revision;
-      return guestapi::EncodeFrame(*link.spec);
+      // Only with a deadline is there a time in it, and most specs need no copy.
+      if (link.spec->start_time == absl::InfinitePast()) return guestapi::EncodeFrame(*link.spec);
+      guestapi::GuestSpec spec = *link.spec;
+      spec.start_time -= known->clock_offset;
+      return guestapi::EncodeFrame(spec);
     }
     if (link.stop && connection->stop_number < link.stop_number) {
       if (!take) return "x";

@@ -75,10 +75,10 @@ Task<> ContainerIo::Log(std::string entries) {
   auto turn = co_await logging_.Take();
   auto append = [log = log_.get(), text = std::move(entries)] { return log->Append(text); };
   Status status = co_await Offload(*pool_, std::move(append));
-  if (!status.ok() && !std::exchange(log_failed_, true)) {
+  if (!status.ok() && log_status_.ok()) {
     vck::Log(Severity::kError, "Output of a container is lost", {{"err", status}});
   }
-  if (status.ok()) log_failed_ = false;
+  log_status_ = std::move(status);
   live_->Changed(log_->newest());
 }
 

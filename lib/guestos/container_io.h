@@ -36,6 +36,8 @@ class ContainerIo : private OutputConsumer {
   // Ends all sessions: whoever is too slow must not hold up the container's end.
   void DropSessions();
   [[nodiscard]] bool ended() const { return ended_.IsSet(); }
+  // Why output is being lost; OK while it is not.
+  [[nodiscard]] const Status& log_status() const { return log_status_; }
   // Returns when Run() has ended.
   Task<Status> Drained();
 
@@ -59,7 +61,7 @@ class ContainerIo : private OutputConsumer {
   std::shared_ptr<LiveLog> live_;
   bool stdin_once_;
   bool exited_ = false;
-  bool log_failed_ = false;
+  Status log_status_;
   LogLines out_lines_{guestapi::LogStream::kStdout}, err_lines_{guestapi::LogStream::kStderr};
   Turns logging_, input_;
   std::list<std::shared_ptr<Attached>> attached_;

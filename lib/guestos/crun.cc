@@ -115,6 +115,14 @@ Task<Status> Crun::Start(std::string id) {
   co_return co_await Run(Arguments(log, {"start", id}), {}, log, "");
 }
 
+Task<Status> Crun::Update(std::string id, std::vector<std::string> options) {
+  const std::string log = LogFile(id + "-update");  // others may be under way
+  std::vector<std::string> argv = Arguments(log, {"update"});
+  argv.insert(argv.end(), options.begin(), options.end());
+  argv.push_back(std::move(id));
+  co_return co_await Run(std::move(argv), {}, log, "");
+}
+
 Task<Status> Crun::Delete(std::string id) {
   const std::string log = LogFile(id);
   co_return co_await Run(Arguments(log, {"delete", "--force", id}), {}, log, "");

@@ -37,6 +37,8 @@ class Crun {
   Task<Status> Start(std::string id);
   // Runs a further process; `process_file` describes it. It is adopted. InvalidArgument when its program cannot be run.
   Task<StatusOr<ChildPtr>> Exec(std::string id, std::string process_file, ProcessOptions options);
+  // Other limits for a running one: see UpdateOptions.
+  Task<Status> Update(std::string id, std::vector<std::string> options);
   // Kills what is left of it. Not there is fine.
   Task<Status> Delete(std::string id);
 

@@ -19,7 +19,6 @@ namespace vck::guestos {
 
 using guestapi::ContainerSpec;
 using guestapi::GuestSpec;
-using guestapi::RestartPolicy;
 using tether::Exited;
 using tether::Started;
 using tether::StartFailed;
@@ -29,6 +28,8 @@ namespace {
 // What is left of an ended container's output, if a session doesn't take it.
 constexpr absl::Duration kDrain = absl::Seconds(10);
 constexpr absl::Duration kClose = absl::Seconds(30);
+// How often it is looked at what the containers use (the kubelet's housekeeping interval).
+constexpr absl::Duration kLookInterval = absl::Seconds(10);
 // As the kubelet limits termination messages.
 constexpr size_t kMaxMessage = 4096, kMaxLogMessage = 2048;
 constexpr int64_t kMaxLogMessageLines = 80;
@@ -72,7 +73,6 @@ struct CrunRuntime::Run {
   bool started = false, ended = false;
   bool stop_wanted = false, kill_wanted = false;
   std::string failure;  // why it could not be started
-  int exit_code = 0;
 };
 
 // The runtime that the tether owns.
@@ -83,11 +83,15 @@ class CrunRuntime::Handle : public tether::Runtime {
   Handle& operator=(const Handle&) = delete;
   ~Handle() override { runtime_->Detach(); }
   void Apply(std::shared_ptr<const GuestSpec> spec) override { runtime_->Apply(std::move(spec)); }
+  void SetWaits(std::function<bool(std::string_view)> waits) override { runtime_->waits_ = std::move(waits); }
   void Start(const std::string& run_id, int attempt, const ContainerSpec& spec) override {
     runtime_->Start(run_id, attempt, spec);
   }
   void Stop(const std::string& run_id) override { runtime_->Stop(run_id); }
   void Kill(const std::string& run_id) override { runtime_->Kill(run_id); }
+  void Resize(const std::string& run_id, const guestapi::Resources& resources) override {
+    runtime_->Resize(run_id, resources);
+  }
   Task<StatusOr<tether::ExecResult>> Exec(std::string run_id, std::vector<std::string> command,
                                           absl::Duration timeout) override {
     co_return co_await runtime_->Exec(std::move(run_id), std::move(command), timeout);
@@ -128,6 +132,8 @@ tether::RuntimeFactory CrunRuntime::Factory() {
 
 void CrunRuntime::Detach() {
   sink_ = nullptr;
+  look_ = {};
+  waits_ = nullptr;
   for (const auto& [id, run] : runs_) {
     run->kill_wanted = true;
     KillAll(*run);
@@ -158,6 +164,22 @@ std::string CrunRuntime::CgroupDirectory(const Run& run) const {
 void CrunRuntime::Apply(std::shared_ptr<const GuestSpec> spec) {
   spec_ = std::move(spec);
   group_.Spawn("volumes", ApplyVolumes());
+  if (!look_.armed()) LookLater();
+}
+
+void CrunRuntime::LookLater() {
+  look_ = clock_.Schedule(clock_.Now() + kLookInterval, [this] { group_.Spawn("pressure", LookAtPressure()); });
+}
+
+Task<> CrunRuntime::LookAtPressure() {
+  PressureSources sources{.stats = Measured(), .lost_output = {}, .limits = spec_->storage_limits};
+  for (const auto& [id, run] : runs_) {
+    if (run->io == nullptr || run->io->log_status().ok()) continue;
+    sources.lost_output[run->spec.name] = run->io->log_status().message();
+  }
+  auto look = [this, sources = std::move(sources)] { return pressure_.Look(sources); };
+  for (tether::Event& event : co_await Offload(pool_, std::move(look))) Send(std::move(event));
+  if (sink_) LookLater();
 }
 
 Task<> CrunRuntime::ApplyVolumes() {
@@ -208,6 +230,32 @@ void CrunRuntime::Kill(const std::string& run_id) {
   KillAll(*it->second);
 }
 
+void CrunRuntime::Resize(const std::string& run_id, const guestapi::Resources& resources) {
+  auto it = runs_.find(run_id);
+  if (it != runs_.end()) group_.Spawn("resize", DoResize(it->second, resources));
+}
+
+Task<> CrunRuntime::DoResize(RunPtr run, guestapi::Resources resources) {
+  Status status = co_await GiveResources(run, resources);
+  if (run->ended) co_return;
+  Send(tether::Resized{.run_id = run->id, .resources = resources, .error = std::string(status.message())});
+}
+
+Task<Status> CrunRuntime::GiveResources(RunPtr run, guestapi::Resources resources) {
+  const std::string cgroup = CgroupDirectory(*run);
+  if (cgroup.empty()) co_return absl::OkStatus();  // nothing is limited
+  // The kernel would kill it for what it has already.
+  if (resources.memory_limit_bytes > 0) {
+    int64_t used = 0;
+    auto text = ReadFile(cgroup + "/memory.current", 64);
+    if (text.ok() && absl::SimpleAtoi(*text, &used) && used > resources.memory_limit_bytes) {
+      co_return absl::FailedPreconditionError(absl::StrCat(
+          "attempting to set a memory limit (", resources.memory_limit_bytes, ") below current usage (", used, ")"));
+    }
+  }
+  co_return co_await crun_.Update(run->id, UpdateOptions(resources));
+}
+
 void CrunRuntime::SendSignal(const Run& run, int signal) {
   if (run.child != nullptr) run.child->Kill(signal);
 }
@@ -243,7 +291,6 @@ Task<> CrunRuntime::Main(RunPtr run) {
   co_await AwaitEnd(run);
   Exited exited = co_await Ended(run);
   runs_.erase(run->id);
-  run->exit_code = exited.exit_code;
   run->ended = true;
   Send(std::move(exited));
   co_await Remove(run);
@@ -528,7 +575,8 @@ Task<StatusOr<RunLog>> CrunRuntime::FindLog(std::string container, bool previous
     co_return RunLog{LogPath(directory, current), newest != nullptr && !newest->ended ? newest->live : nullptr};
   }
   // Of a container that waits for its restart, the last run is the previous one.
-  if (newest != nullptr && newest->ended && WillRestart(*newest)) co_return RunLog{newest->log, nullptr};
+  const bool over = newest == nullptr || newest->ended;
+  if (over && current >= 0 && waits_ && waits_(container)) co_return RunLog{LogPath(directory, current), nullptr};
   auto before = std::lower_bound(attempts.begin(), attempts.end(), current);
   if (before == attempts.begin()) {
     co_return absl::NotFoundError(
@@ -545,14 +593,6 @@ std::string CrunRuntime::WhyWaiting(std::string_view container) const {
     return c.kind == ContainerSpec::Kind::kInit || c.kind == ContainerSpec::Kind::kSidecar;
   });
   return has_init ? "PodInitializing" : "ContainerCreating";
-}
-
-bool CrunRuntime::WillRestart(const Run& run) const {
-  if (run.spec.kind == ContainerSpec::Kind::kEphemeral) return false;
-  if (run.spec.kind == ContainerSpec::Kind::kSidecar) return true;
-  const RestartPolicy policy = run.spec.restart_policy.value_or(spec_->restart_policy);
-  if (run.spec.kind == ContainerSpec::Kind::kInit && run.exit_code == 0) return false;
-  return policy == RestartPolicy::kAlways || (policy == RestartPolicy::kOnFailure && run.exit_code != 0);
 }
 
 }  // namespace vck::guestos

@@ -19,6 +19,7 @@
 #include "guestos/exec_session.h"
 #include "guestos/log_reader.h"
 #include "guestos/paths.h"
+#include "guestos/pressure.h"
 #include "guestos/process.h"
 #include "guestos/stats.h"
 #include "guestos/turns.h"
@@ -89,10 +90,13 @@ class CrunRuntime {
   void Start(const std::string& run_id, int attempt, const guestapi::ContainerSpec& spec);
   void Stop(const std::string& run_id);
   void Kill(const std::string& run_id);
+  void Resize(const std::string& run_id, const guestapi::Resources& resources);
   Task<StatusOr<tether::ExecResult>> Exec(std::string run_id, std::vector<std::string> command, absl::Duration timeout);
   void Detach();
 
   Task<> ApplyVolumes();
+  void LookLater();
+  Task<> LookAtPressure();
   Task<> Main(RunPtr run);
   // What is left undone: nothing, or why the container could not be started.
   Task<std::optional<tether::StartFailed>> Launch(RunPtr run);
@@ -102,10 +106,11 @@ class CrunRuntime {
   Task<> AwaitEnd(RunPtr run);
   Task<tether::Exited> Ended(RunPtr run);
   Task<> Remove(RunPtr run);
+  Task<> DoResize(RunPtr run, guestapi::Resources resources);
+  Task<Status> GiveResources(RunPtr run, guestapi::Resources resources);
   struct Starting;
   Task<> RunExec(RunPtr run, ProcessRequest request, std::shared_ptr<Starting> starting);
   Task<StatusOr<StartedProcess>> DoExec(RunPtr run, ProcessRequest request);
-  [[nodiscard]] bool WillRestart(const Run& run) const;
   [[nodiscard]] std::string WhyWaiting(std::string_view container) const;
   void Send(tether::Event event);
   void SendSignal(const Run& run, int signal);
@@ -123,9 +128,12 @@ class CrunRuntime {
   Crun crun_;
   TaskGroup group_;
   tether::Runtime::Sink sink_;
+  std::function<bool(std::string_view)> waits_;
   std::shared_ptr<const guestapi::GuestSpec> spec_;
   std::map<std::string, RunPtr> runs_;                 // those that have not ended
   std::map<std::string, RunPtr, std::less<>> newest_;  // by container name, ended or not
+  Pressure pressure_;
+  Clock::Timer look_;
   ChildPtr pause_;
   int64_t processes_ = 0;  // started beside the containers' own
   bool clean_ = false;     // what an earlier boot left has been removed

@@ -244,14 +244,19 @@ json::Array Mounts(const OciInput& input) {
   return out;
 }
 
+int64_t CpuShares(int64_t request_milli) {
+  return std::clamp(request_milli * 1024 / 1000, kMinCpuShares, kMaxCpuShares);
+}
+
+int64_t CpuQuota(int64_t limit_milli) { return std::max(limit_milli * kCpuPeriod / 1000, kMinCpuQuota); }
+
 json::Object Resources(const OciInput& input) {
   const ContainerSpec& container = *input.container;
   json::Object cpu;
-  const int64_t request = container.cpu_request_milli;
-  cpu["shares"] = std::clamp(request * 1024 / 1000, kMinCpuShares, kMaxCpuShares);
+  cpu["shares"] = CpuShares(container.cpu_request_milli);
   if (container.cpu_limit_milli > 0) {
     cpu["period"] = kCpuPeriod;
-    cpu["quota"] = std::max(container.cpu_limit_milli * kCpuPeriod / 1000, kMinCpuQuota);
+    cpu["quota"] = CpuQuota(container.cpu_limit_milli);
   }
   json::Object out;
   out["cpu"] = std::move(cpu);
@@ -349,6 +354,15 @@ json::Object MakeExecProcess(const json::Object& process, const std::vector<std:
   auto is_term = [](const json::Value& e) { return absl::StartsWith(json::AsString(e), "TERM="); };
   if (tty && std::none_of(env.begin(), env.end(), is_term)) env.emplace_back("TERM=xterm");
   return out;
+}
+
+std::vector<std::string> UpdateOptions(const guestapi::Resources& resources) {
+  constexpr int64_t kNoLimit = -1;
+  const int64_t quota = resources.cpu_limit_milli > 0 ? CpuQuota(resources.cpu_limit_milli) : kNoLimit;
+  const int64_t memory = resources.memory_limit_bytes > 0 ? resources.memory_limit_bytes : kNoLimit;
+  return {absl::StrCat("--cpu-share=", CpuShares(resources.cpu_request_milli)),
+          absl::StrCat("--cpu-period=", kCpuPeriod), absl::StrCat("--cpu-quota=", quota),
+          absl::StrCat("--memory=", memory), absl::StrCat("--memory-swap=", memory)};
 }
 
 std::vector<std::string> CapabilityNames(uint64_t mask) {

@@ -55,6 +55,9 @@ StatusOr<json::Object> MakeOciConfig(const OciInput& input);
 // The process of an exec: the container's own (`process` of its configuration) with other arguments.
 json::Object MakeExecProcess(const json::Object& process, const std::vector<std::string>& command, bool tty);
 
+// The same of the configuration's limits as options of `crun update`.
+std::vector<std::string> UpdateOptions(const guestapi::Resources& resources);
+
 // The names of capabilities whose bits are set in `mask`, by number.
 std::vector<std::string> CapabilityNames(uint64_t mask);
 

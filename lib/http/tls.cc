@@ -413,7 +413,8 @@ StatusOr<std::shared_ptr<TlsContext>> TlsContext::Server(TlsServerOptions option
   SSL_CTX_set_alpn_select_cb(ctx, SelectHttp11, nullptr);
   if (!options.client_ca_pem.empty()) {
     RETURN_IF_ERROR(TrustCa(ctx, options.client_ca_pem, "the client CA"));
-    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
+    const unsigned long dates = options.ignore_client_dates ? X509_V_FLAG_NO_CHECK_TIME : 0;
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN | dates);
     ASSIGN_OR_RETURN(auto cas, ReadCertificates(options.client_ca_pem, "the client CA"));
     for (const X509Ptr& ca : cas) SSL_CTX_add_client_CA(ctx, ca.get());
   }

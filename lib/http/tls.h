@@ -25,6 +25,9 @@ struct TlsServerOptions {
   std::string key_pem;
   std::string client_ca_pem;  // non-empty: a client certificate is asked for and verified against this
   bool require_client_cert = false;
+  // Dates of client certificates mean nothing: for a server whose own clock may be wrong, and that knows its clients by
+  // their keys.
+  bool ignore_client_dates = false;
   // A client certificate is asked for and any one is accepted in the handshake: Stream::VerifyClient() tells what it is
   // worth. client_ca_pem then only tells clients which one to show.
   bool defer_client_verification = false;

@@ -46,6 +46,8 @@ Task<Status> SpecSync::Run() {
 std::string SpecSync::SourceOf(const Pod& pod) {
   std::string source = absl::StrCat(pod.view.generation(), "/", pod.ip, "/", HashOf(pod.view, "labels"), "/",
                                     HashOf(pod.view, "annotations"));
+  // The deadline counts from it.
+  if (pod.view.active_deadline_seconds()) absl::StrAppend(&source, "/", json::String(pod.view.status(), "startTime"));
   for (const auto& [reference, id] : pod.images) absl::StrAppend(&source, "/", reference, "=", id);
   for (const podvm::ObjectRef& ref : podvm::ReferencedObjects(pod.view)) {
     const podvm::LookupResult found = references_.Lookup(pod.view, ref);

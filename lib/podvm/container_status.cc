@@ -40,6 +40,12 @@ bool Same(const Terminated& t, const json::Value* v) {
          t.container_id == json::String(v, "containerID");
 }
 
+// Absent, null and {} are one.
+bool SameQuantities(const json::Value* a, const json::Value* b) {
+  const auto given = [](const json::Value* v) { return v != nullptr && v->is_object() && !v->get_object().empty(); };
+  return given(a) == given(b) && (!given(a) || *a == *b);
+}
+
 // How the run that the status speaks of ended, when another has taken its place.
 std::optional<Terminated> Outcome(const ContainerStatus& s) {
   if (s.state == State::kTerminated) return s.terminated;
@@ -266,7 +272,9 @@ ContainerStatus FromApi(const kubeapi::ContainerView& container, const json::Val
                          .container_id = std::string(json::String(api, "containerID")),
                          .restart_count = json::Int(api, "restartCount"),
                          .ready = json::Bool(api, "ready"),
-                         .started = json::Bool(api, "started")};
+                         .started = json::Bool(api, "started"),
+                         .resources = json::Get(api, "resources"),
+                         .allocated = json::Get(api, "allocatedResources")};
   if (const json::Value* last = json::Get(json::Get(api, "lastState"), "terminated"))
     status.last = TerminatedFromApi(*last);
   const json::Value* state = json::Get(api, "state");
@@ -299,6 +307,11 @@ bool Same(const ContainerStatus& s, const json::Value* api) {
       s.started != json::Bool(api, "started")) {
     return false;
   }
+  const json::Value* resources = json::Get(api, "resources");
+  for (std::string_view kind : {"limits", "requests"}) {
+    if (!SameQuantities(json::Get(s.resources, kind), json::Get(resources, kind))) return false;
+  }
+  if (!SameQuantities(s.allocated, json::Get(api, "allocatedResources"))) return false;
   const json::Value* last = json::Get(json::Get(api, "lastState"), "terminated");
   if (s.last ? !Same(*s.last, last) : last != nullptr) return false;
   const json::Value* state = json::Get(api, "state");

@@ -29,6 +29,9 @@ struct ContainerStatus {
   std::optional<Terminated> last;
   int64_t restart_count = 0;
   bool ready = false, started = false;
+  // ResourceRequirements that its cgroup has, and the requests of them; of the pod's JSON. Null: none.
+  const json::Value* resources = nullptr;
+  const json::Value* allocated = nullptr;
 };
 
 // What is true of all containers of the pod.

@@ -19,6 +19,7 @@ struct PodStatus {
   std::string_view qos_class;
   int64_t observed_generation = 0;  // 0: none yet
   std::vector<kubeapi::Condition> conditions;
+  std::vector<std::string_view> removed_conditions;    // to be removed if the API has them
   std::vector<ContainerStatus> init, main, ephemeral;  // in the pod's order
 };
 

@@ -114,18 +114,14 @@ Status ResolveMounts(const PodView& pod, const ContainerView& c, const Env& env,
   return absl::OkStatus();
 }
 
-void ResolveResources(const PodView& pod, const ContainerView& c, ContainerSpec* spec) {
-  const auto limit = [&](std::string_view resource) {
-    auto own = c.Limit(resource);
-    // A container without a limit of its own has that of the pod.
-    if ((!own || own->IsZero()) && pod.PodLimit(resource)) own = pod.PodLimit(resource);
-    return own.value_or(Quantity());
-  };
-  const Quantity cpu = limit("cpu"), memory = limit("memory");
-  spec->cpu_limit_milli = std::max<int64_t>(0, cpu.MilliValue());
-  spec->memory_limit_bytes = std::max<int64_t>(0, memory.Value());
-  spec->cpu_request_milli = std::max<int64_t>(0, c.Request("cpu").value_or(cpu).MilliValue());
-  spec->memory_request_bytes = std::max<int64_t>(0, c.Request("memory").value_or(memory).Value());
+// resizePolicy: the default is NotRequired.
+bool RestartsFor(const ContainerView& c, std::string_view resource) {
+  for (const json::Value& policy : json::Items(c.json(), "resizePolicy")) {
+    if (json::String(policy, "resourceName") == resource) {
+      return json::String(policy, "restartPolicy") == "RestartContainer";
+    }
+  }
+  return false;
 }
 
 Status Configure(const ResolveInputs& in, const ContainerView& c, ContainerSpec* spec) {
@@ -146,6 +142,20 @@ Status Configure(const ResolveInputs& in, const ContainerView& c, ContainerSpec*
 }
 
 }  // namespace
+
+guestapi::Resources ResolveResources(const PodView& pod, const ContainerView& c) {
+  const auto limit = [&](std::string_view resource) {
+    auto own = c.Limit(resource);
+    // A container without a limit of its own has that of the pod.
+    if ((!own || own->IsZero()) && pod.PodLimit(resource)) own = pod.PodLimit(resource);
+    return own.value_or(Quantity());
+  };
+  const Quantity cpu = limit("cpu"), memory = limit("memory");
+  return {.cpu_limit_milli = std::max<int64_t>(0, cpu.MilliValue()),
+          .cpu_request_milli = std::max<int64_t>(0, c.Request("cpu").value_or(cpu).MilliValue()),
+          .memory_limit_bytes = std::max<int64_t>(0, memory.Value()),
+          .memory_request_bytes = std::max<int64_t>(0, c.Request("memory").value_or(memory).Value())};
+}
 
 bool HasImage(const ResolveInputs& in, const ContainerView& c) {
   // Simulated guests may have none at all.
@@ -168,7 +178,9 @@ Status ResolveContainer(const ResolveInputs& in, const ContainerView& c, Contain
   spec->post_start = ResolveHook(c, "postStart");
   spec->pre_stop = ResolveHook(c, "preStop");
   spec->stop_signal = json::String(json::Get(c.json(), "lifecycle"), "stopSignal");
-  ResolveResources(*in.pod, c, spec);
+  spec->set_resources(ResolveResources(*in.pod, c));
+  spec->restart_for_cpu = RestartsFor(c, "cpu");
+  spec->restart_for_memory = RestartsFor(c, "memory");
   spec->tty = json::Bool(c.json(), "tty");
   spec->stdin = json::Bool(c.json(), "stdin");
   spec->stdin_once = json::Bool(c.json(), "stdinOnce");

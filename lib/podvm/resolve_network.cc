@@ -54,6 +54,24 @@ std::string HostsFile(const ResolveInputs& in, std::string_view domain) {
   return text;
 }
 
+void FindHostPorts(const PodView& pod, std::vector<ResolveResult::Event>* events) {
+  if (pod.host_network()) return;  // the API server names each port of it a host port
+  std::vector<std::string> ports;
+  pod.ForEachContainer([&](const kubeapi::ContainerView& c) {
+    for (const json::Value& port : c.ports()) {
+      if (const int64_t number = json::Int(port, "hostPort"); number != 0) {
+        const std::string_view protocol = json::String(port, "protocol");
+        ports.push_back(absl::StrCat(number, "/", protocol.empty() ? "TCP" : protocol, " of container ", c.name()));
+      }
+    }
+  });
+  if (ports.empty()) return;
+  events->push_back({.warning = true,
+                     .reason = "HostPortNotSupported",
+                     .message = absl::StrCat("hostPort is not supported, and nobody listens at the node's address: ",
+                                             absl::StrJoin(ports, ", "), "; use the pod's IP, or a Service")});
+}
+
 }  // namespace
 
 Status ResolveNetwork(const ResolveInputs& in, guestapi::GuestSpec* spec, std::vector<ResolveResult::Event>* events) {
@@ -64,6 +82,7 @@ Status ResolveNetwork(const ResolveInputs& in, guestapi::GuestSpec* spec, std::v
   } else {
     ASSIGN_OR_RETURN(spec->host_name, HostName(pod, domain));
   }
+  FindHostPorts(pod, events);
   if (in.pod_ip.empty()) return Pending();  // it comes with the VM
   spec->hosts_file = HostsFile(in, domain);
   std::vector<std::pair<std::string, std::string>> warnings;

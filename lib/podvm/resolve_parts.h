@@ -65,6 +65,8 @@ std::optional<int64_t> CommonUser(const kubeapi::PodView& pod);
 // ---- resolve_container.cc ----
 // False: the pod VM does not have its image (yet).
 bool HasImage(const ResolveInputs& in, const kubeapi::ContainerView& container);
+// cgroup limits and weights of a container, by its own resources and the pod's.
+guestapi::Resources ResolveResources(const kubeapi::PodView& pod, const kubeapi::ContainerView& container);
 // Unavailable only; what else is wrong is in `spec->config_error`.
 Status ResolveContainer(const ResolveInputs& in, const kubeapi::ContainerView& container,
                         guestapi::ContainerSpec* spec);

@@ -5,8 +5,10 @@
 #include "absl/strings/str_cat.h"
 #include "guestapi/frame.h"
 #include "guestapi/identity.h"
+#include "kubeapi/resources.h"
 #include "podvm/go_quote.h"
 #include "podvm/resolve_parts.h"
+#include "podvm/status.h"
 #include "podvm/sysctls.h"
 
 namespace vck::podvm {
@@ -27,6 +29,47 @@ guestapi::RestartPolicy PolicyOf(const PodView& pod) {
   return guestapi::RestartPolicy::kAlways;
 }
 
+// As the kubelet's eviction manager looks at them (localStorageEviction), with its words.
+void ResolveStorageLimits(const PodView& pod, guestapi::GuestSpec* spec) {
+  using Kind = guestapi::StorageLimit::Kind;
+  constexpr int64_t kSystemCritical = 2'000'000'000;
+  constexpr std::string_view kStorage = "ephemeral-storage";
+  if (json::Int(pod.spec(), "priority") >= kSystemCritical) return;
+  const auto add = [spec](Kind kind, std::string_view name, const json::Value* limit, const auto& message) {
+    if (limit == nullptr) return;
+    auto size = kubeapi::Quantity::Parse(*limit);
+    if (!size.ok() || size->Value() <= 0) return;
+    spec->storage_limits.push_back(
+        {.kind = kind,
+         .name = std::string(name),
+         .bytes = size->Value(),
+         .message = message(std::string(limit->is_string() ? json::AsString(*limit) : size->ToString()))});
+  };
+  for (const json::Value& volume : pod.volumes()) {
+    const json::Value* empty_dir = json::Get(volume, "emptyDir");
+    const std::string_view name = json::String(volume, "name");
+    // What is in memory cannot become larger.
+    if (json::String(empty_dir, "medium") == "Memory" || !internal::IsMounted(pod, name)) continue;
+    add(Kind::kVolume, name, json::Get(empty_dir, "sizeLimit"), [&](const std::string& size) {
+      return absl::StrCat("Usage of EmptyDir volume ", GoQuote(name), " exceeds the limit ", GoQuote(size), ". ");
+    });
+  }
+  if (const kubeapi::Quantity all = kubeapi::PodLimits(pod, kStorage); !all.IsZero()) {
+    spec->storage_limits.push_back(
+        {.kind = Kind::kPod,
+         .bytes = std::max<int64_t>(1, all.Value()),
+         .message = absl::StrCat("Pod ephemeral local storage usage exceeds the total limit of containers ",
+                                 all.ToBinaryString(), ". ")});
+  }
+  for (const json::Value& c : pod.containers()) {
+    const std::string_view name = json::String(c, "name");
+    const json::Value* limits = json::Get(json::Get(c, "resources"), "limits");
+    add(Kind::kContainer, name, json::Get(limits, kStorage), [&](const std::string& size) {
+      return absl::StrCat("Container ", name, " exceeded its local ephemeral storage limit ", GoQuote(size), ". ");
+    });
+  }
+}
+
 void ResolveOwnFields(const ResolveInputs& in, guestapi::GuestSpec* spec) {
   const PodView& pod = *in.pod;
   spec->pod_uid = pod.uid();
@@ -38,6 +81,7 @@ void ResolveOwnFields(const ResolveInputs& in, guestapi::GuestSpec* spec) {
   spec->restart_policy = PolicyOf(pod);
   if (auto deadline = pod.active_deadline_seconds()) {
     spec->active_deadline_seconds = std::clamp<int64_t>(*deadline, 0, guestapi::kMaxSpecSeconds);
+    if (const auto start = StartTime(pod)) spec->start_time = *start;
   }
   for (size_t i = 0; i < in.images.size(); ++i) {
     if (in.images[i].second.empty()) continue;  // the scratch disk
@@ -55,6 +99,7 @@ void ResolveOwnFields(const ResolveInputs& in, guestapi::GuestSpec* spec) {
   for (const json::Value& group : json::Items(security, "supplementalGroups")) {
     if (group.is_int64() && group.get_int64() >= 0) spec->supplemental_groups.push_back(group.get_int64());
   }
+  ResolveStorageLimits(pod, spec);
   spec->log_max_bytes = in.log_max_bytes;
   spec->log_max_files = in.log_max_files;
 }

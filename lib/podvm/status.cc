@@ -6,6 +6,7 @@
 #include "kubeapi/resources.h"
 #include "kubeapi/timestamp.h"
 #include "podvm/pod_status.h"
+#include "podvm/resolve_parts.h"
 #include "podvm/run_id.h"
 
 namespace vck::podvm {
@@ -17,6 +18,9 @@ using kubeapi::PodPhase;
 using kubeapi::PodView;
 using vimtypes::PowerState;
 
+constexpr std::string_view kResizePending = "PodResizePending";
+constexpr std::string_view kResizeInProgress = "PodResizeInProgress";
+
 class Computer {
  public:
   Computer(const StatusInputs& in, const StatusOptions& options) : in_(in), options_(options), pod_(*in.pod) {}
@@ -25,11 +29,16 @@ class Computer {
  private:
   void ReadFacts();
   void Containers();
+  void Resources(const ContainerView& c, const guestapi::ContainerState& says, ContainerStatus* status);
+  void Resize();
   void Phase();
   void Conditions();
   Condition ReadyToStart();
   Condition Ready(const Condition& containers_ready);
-  bool TooLateForVm();
+  bool TooLateForSpec();
+  void RecomputeAt(absl::Time when) {
+    result_.recompute_at = std::min(result_.recompute_at.value_or(absl::InfiniteFuture()), when);
+  }
   StatusResult Reject();
   StatusResult Result();
 
@@ -40,6 +49,7 @@ class Computer {
   const guestapi::GuestState* guest_ = nullptr;  // only while it speaks of this pod and of the current boot
   bool settled_ = false;                         // the API's phase is terminal
   bool ended_ = false;                           // nothing will be started any more
+  bool resizing_ = false;                        // some container has other resources than the spec's
   Situation situation_;
   PodStatus status_;
   StatusResult result_;
@@ -106,20 +116,67 @@ void Computer::Containers() {
       }
     }
     list.push_back(Merge(c, pod_.ContainerStatus(c.kind(), c.name()), says, situation, &result_.lost_containers));
+    if (says != nullptr && list.back().state == ContainerStatus::State::kRunning) Resources(c, *says, &list.back());
   });
 }
 
-// The guest ends a pod that is over its deadline; one that never got a VM (its image cannot be pulled) is ended here.
-bool Computer::TooLateForVm() {
+// The spec's, once the container's cgroup has them; until then what the API has been told.
+void Computer::Resources(const ContainerView& c, const guestapi::ContainerState& says, ContainerStatus* status) {
+  if (!says.resources) return;
+  if (*says.resources != internal::ResolveResources(pod_, c)) {
+    resizing_ = true;
+    return;
+  }
+  status->resources = json::Get(c.json(), "resources");
+  status->allocated = json::Get(status->resources, "requests");
+}
+
+// As the kubelet's status manager: both are there while they are true, and gone otherwise. The VM is the node, and as
+// its size stays, what does not fit is never Deferred.
+void Computer::Resize() {
+  const bool terminal = kubeapi::IsTerminal(status_.phase);
+  // Of a spec that it has not applied, the guest says nothing.
+  const bool known = guest_ != nullptr && in_.guest.connected && guest_->generation == pod_.generation();
+  if (!terminal && !known) return;
+  const bool infeasible = !terminal && !guest_->resize_infeasible.empty();
+  const bool in_progress = !terminal && resizing_ && !infeasible;
+  if (infeasible) {
+    status_.conditions.push_back({.type = std::string(kResizePending),
+                                  .status = "True",
+                                  .reason = "Infeasible",
+                                  .message = guest_->resize_infeasible});
+  } else {
+    status_.removed_conditions.push_back(kResizePending);
+  }
+  if (in_progress) {
+    const std::string& error = guest_->resize_error;
+    status_.conditions.push_back({.type = std::string(kResizeInProgress),
+                                  .status = "True",
+                                  .reason = error.empty() ? "" : "Error",
+                                  .message = error});
+  } else {
+    status_.removed_conditions.push_back(kResizeInProgress);
+  }
+}
+
+// A guest that has a spec ends a pod that is over its deadline. Until then (its image cannot be pulled, a ConfigMap is
+// missing, its guest does not boot) that is done here.
+bool Computer::TooLateForSpec() {
   const auto limit = pod_.active_deadline_seconds();
-  if (!limit || guest_ != nullptr || vm_ != nullptr || !situation_.vm_dead || pod_.deleting() || pod_.HasRun()) {
+  const auto start = StartTime(pod_);
+  if (!limit || !start || pod_.deleting() || pod_.HasRun()) return false;
+  if (guest_ != nullptr && !guest_->pod_uid.empty()) return false;
+  // Of a VM that may come, or that nobody can tell about, more will be known.
+  if (!in_.vm.synced || in_.vm.create_in_flight || (vm_ == nullptr ? !situation_.vm_dead : !vm_->reachable())) {
     return false;
   }
-  const auto start = kubeapi::ParseTime(json::String(pod_.status(), "startTime"));
-  if (!start) return false;
-  const absl::Time deadline = *start + absl::Seconds(std::clamp<int64_t>(*limit, 0, guestapi::kMaxSpecSeconds));
+  absl::Time deadline = *start + absl::Seconds(std::clamp<int64_t>(*limit, 0, guestapi::kMaxSpecSeconds));
+  // A guest that this kubelet has not heard yet may have run, and ended, all of it.
+  if (guest_ == nullptr && vm_ != nullptr && vm_->power == PowerState::kOn && !situation_.boot.empty()) {
+    deadline = std::max(deadline, in_.now - in_.guest.disconnected_for + options_.unreachable_after);
+  }
   if (in_.now >= deadline) return true;
-  result_.recompute_at = deadline;
+  RecomputeAt(deadline);
   return false;
 }
 
@@ -131,15 +188,19 @@ void Computer::Phase() {
     status_.phase = have;
     return;
   }
-  const bool too_late = TooLateForVm();
+  const bool too_late = TooLateForSpec();
   const bool deadline = too_late || (guest_ != nullptr && guest_->deadline_exceeded && guest_->finished);
   status_.phase = PhaseOf(pod_, status_, ended_);
-  if (deadline || (ended_ && !kubeapi::IsTerminal(status_.phase))) status_.phase = PodPhase::kFailed;
+  const bool evicted = guest_ != nullptr && !guest_->evicted.empty() && guest_->finished;
+  if (deadline || evicted || (ended_ && !kubeapi::IsTerminal(status_.phase))) status_.phase = PodPhase::kFailed;
   const bool over = ended_ || situation_.ended || too_late;
   if (kubeapi::IsTerminal(status_.phase) && (AnyRunning(status_) || !over)) {
     // Something runs, or the guest may start it again (a failed liveness probe, another image): the end is not told
     // before it is there.
     status_.phase = have == PodPhase::kPending || have == PodPhase::kUnknown ? PodPhase::kPending : PodPhase::kRunning;
+  } else if (evicted) {
+    status_.reason = "Evicted";
+    status_.message = guest_->evicted;
   } else if (deadline) {
     status_.reason = "DeadlineExceeded";
     status_.message = "Pod was active on the node longer than the specified deadline";
@@ -186,7 +247,7 @@ Condition Computer::Ready(const Condition& containers_ready) {
     const std::string_view reason = json::String(have, "reason");
     return not_ready(reason.empty() ? "GuestUnreachable" : reason, json::String(have, "message"));
   }
-  result_.recompute_at = in_.now + (options_.unreachable_after - in_.guest.disconnected_for);
+  RecomputeAt(in_.now + (options_.unreachable_after - in_.guest.disconnected_for));
   return ready;
 }
 
@@ -195,6 +256,7 @@ void Computer::Conditions() {
   const Condition ready = Ready(containers_ready);
   result_.ready = ready.status == "True";
   status_.conditions = {ReadyToStart(), InitializedCondition(status_), ready, containers_ready};
+  Resize();
 }
 
 // kubelet's rejectPod: phase, reason and message, and nothing about containers.
@@ -227,7 +289,9 @@ StatusResult Computer::Run() {
     return Reject();
   }
   Containers();
-  if (!situation_.vm_dead || vm_ != nullptr) status_.pod_ip = settled_ ? std::string_view() : in_.pod_ip;
+  // The VM's key names an address from the beginning; it is the pod's once a guest has been there.
+  const bool has_address = guest_ != nullptr || !pod_.pod_ip().empty();
+  if ((!situation_.vm_dead || vm_ != nullptr) && has_address && !settled_) status_.pod_ip = in_.pod_ip;
   Phase();
   const int64_t observed = json::Int(pod_.status(), "observedGeneration");
   status_.observed_generation = std::max(observed, guest_ == nullptr ? int64_t{0} : guest_->generation);
@@ -238,6 +302,10 @@ StatusResult Computer::Run() {
 }  // namespace
 
 StatusResult ComputeStatus(const StatusInputs& in, const StatusOptions& options) { return Computer(in, options).Run(); }
+
+std::optional<absl::Time> StartTime(const PodView& pod) {
+  return kubeapi::ParseTime(json::String(pod.status(), "startTime"));
+}
 
 bool FinalStatusWritten(const PodView& pod) {
   return kubeapi::IsTerminal(pod.phase()) && !pod.AnyRunning() && !kubeapi::IsTrue(pod.status(), "Ready");

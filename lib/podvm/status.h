@@ -55,6 +55,9 @@ struct StatusResult {
 
 StatusResult ComputeStatus(const StatusInputs& in, const StatusOptions& options = {});
 
+// status.startTime; none before the first status.
+std::optional<absl::Time> StartTime(const kubeapi::PodView& pod);
+
 // The API has the pod's last status: terminal phase, not Ready, no container running.
 bool FinalStatusWritten(const kubeapi::PodView& pod);
 // The API object may be removed (grace 0, UID precondition): being deleted, final status written, the inventory synced,

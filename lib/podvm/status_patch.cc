@@ -38,6 +38,11 @@ class Writer {
     Key(key);
     out_ += value ? "true" : "false";
   }
+  void Json(std::string_view key, const json::Value* value) {
+    if (value == nullptr || !value->is_object() || value->get_object().empty()) return;
+    Key(key);
+    out_ += json::Serialize(*value);
+  }
   void Null(std::string_view key) {
     Key(key);
     out_ += "null";
@@ -98,6 +103,13 @@ void Write(Writer& w, const ContainerStatus& c) {
   w.Field("restartCount", c.restart_count);
   w.Bool("ready", c.ready);
   w.Bool("started", c.started);
+  w.Json("allocatedResources", c.allocated);
+  if (json::Get(c.resources, "limits") != nullptr || json::Get(c.resources, "requests") != nullptr) {
+    w.Open("resources", '{');
+    w.Json("limits", json::Get(c.resources, "limits"));
+    w.Json("requests", json::Get(c.resources, "requests"));
+    w.Close('}');
+  }
   if (c.last) Write(w, "lastState", *c.last);
   if (c.state == State::kTerminated) {
     Write(w, "state", c.terminated);
@@ -204,6 +216,8 @@ std::string PatchOf(const PodView& pod, PodStatus& status, absl::Time now) {
     changed[i] = kubeapi::Transition(pod.Condition(c.type), now, &c);
     any |= changed[i];
   }
+  std::erase_if(status.removed_conditions, [&](std::string_view type) { return pod.Condition(type) == nullptr; });
+  any |= !status.removed_conditions.empty();
   // A server that does not know observedGeneration drops it: alone it is written only where one was kept before.
   const int64_t observed = json::Int(pod.status(), "observedGeneration");
   const bool generation = observed != status.observed_generation && (observed != 0 || any);
@@ -215,6 +229,14 @@ std::string PatchOf(const PodView& pod, PodStatus& status, absl::Time now) {
     if (!open) w.Open("conditions", '[');
     open = true;
     Write(w, status.conditions[i]);
+  }
+  for (std::string_view type : status.removed_conditions) {
+    if (!open) w.Open("conditions", '[');
+    open = true;
+    w.Open('{');
+    w.Field("$patch", "delete");
+    w.Field("type", type);
+    w.Close('}');
   }
   if (open) w.Close(']');
   w.Close('}');

@@ -70,6 +70,14 @@ void FakeRuntime::Kill(const std::string& run_id) {
   if (it != runs_.end() && !it->second.ending) EndSoon(it, 137);
 }
 
+void FakeRuntime::Resize(const std::string& run_id, const guestapi::Resources& resources) {
+  auto it = runs_.find(run_id);
+  if (it == runs_.end()) return;
+  it->second.resize = clock_.Schedule(clock_.Now(), [this, run_id, resources] {
+    sink_(Resized{.run_id = run_id, .resources = resources, .error = ""});
+  });
+}
+
 Task<StatusOr<ExecResult>> FakeRuntime::Exec(std::string run_id, std::vector<std::string> command,
                                              absl::Duration timeout) {
   if (!runs_.contains(run_id)) co_return absl::NotFoundError("no such run");

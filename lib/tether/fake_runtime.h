@@ -21,6 +21,7 @@ class FakeRuntime : public Runtime {
   void Start(const std::string& run_id, int attempt, const guestapi::ContainerSpec& spec) override;
   void Stop(const std::string& run_id) override;
   void Kill(const std::string& run_id) override;
+  void Resize(const std::string& run_id, const guestapi::Resources& resources) override;
   // Runs the command as a script of its own; one that a script doesn't know succeeds at once.
   Task<StatusOr<ExecResult>> Exec(std::string run_id, std::vector<std::string> command,
                                   absl::Duration timeout) override;
@@ -35,7 +36,7 @@ class FakeRuntime : public Runtime {
     bool on_term = false;
     bool ending = false;
     std::string handler;
-    Clock::Timer timer;
+    Clock::Timer timer, resize;
   };
   using Runs = std::map<std::string, Run>;
 

@@ -14,7 +14,7 @@ namespace vck::tether {
 
 struct Journal {
   guestapi::GuestSpec spec;  // see WithoutSecrets
-  absl::Time begun;          // when the pod's first spec came; by the guest's clock
+  absl::Time begun;          // what its deadline counts from; by the guest's clock
   bool ending = false;       // nothing was to be started any more
   // Boot ids, flags, and each container's current or last run. A run that was being started counts as running.
   guestapi::GuestState state;

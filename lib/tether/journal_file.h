@@ -11,11 +11,13 @@ namespace vck::tether {
 
 class JournalFile : public JournalStore {
  public:
-  // `path`: its directory exists, on the disk that counts. `pool` waits for the disk; both outlive this.
+  // `path`: of the slots, which are called path.0 and path.1; its directory exists, on the disk that counts. `pool`
+  // waits for the disk; both outlive this.
   JournalFile(asio::thread_pool& pool, std::string path) : pool_(pool), path_(std::move(path)) {}
 
   StatusOr<std::string> Load() override;
-  // Written beside the old one, synced, renamed. Not for two callers at once.
+  // Into one of two slots in turns, over what is there: after the first time it needs no room on the disk, which may be
+  // full by then, unless it grows by half. Not for two callers at once.
   Task<Status> Store(std::string text) override;
 
  private:

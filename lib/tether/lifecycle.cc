@@ -21,8 +21,8 @@ constexpr std::string_view kConfigError = "CreateContainerConfigError";
 
 }  // namespace
 
-Lifecycle::Lifecycle(std::string boot_id, std::function<std::string()> new_id)
-    : boot_id_(std::move(boot_id)), first_boot_(boot_id_), new_id_(std::move(new_id)) {}
+Lifecycle::Lifecycle(std::string boot_id, std::function<std::string()> new_id, Capacity capacity)
+    : boot_id_(std::move(boot_id)), first_boot_(boot_id_), new_id_(std::move(new_id)), capacity_(capacity) {}
 
 const std::optional<guestapi::Probe>& Lifecycle::Container::probe(ProbeKind kind) const {
   switch (kind) {
@@ -53,6 +53,7 @@ void Lifecycle::Restore(Journal journal, Stamp now) {
   begun_ = now.mono - std::max(absl::ZeroDuration(), now.wall - journal.begun);
   stopping_ = journal.state.stopping;
   deadline_exceeded_ = journal.state.deadline_exceeded;
+  evicted_ = journal.state.evicted;
   finished_ = journal.state.finished;
   ending_ = journal.ending || stopping_ || finished_;
   spec_ = std::make_shared<const GuestSpec>(std::move(journal.spec));
@@ -99,9 +100,18 @@ void Lifecycle::Restore(Journal journal, Stamp now) {
 void Lifecycle::On(const Apply& event, Stamp now) {
   const GuestSpec& next = *event.spec;
   if (spec_ != nullptr && (next.pod_uid != spec_->pod_uid || (!restored_ && next.revision <= spec_->revision))) return;
-  if (spec_ == nullptr) begun_ = now.mono;
+  if (next.start_time != absl::InfinitePast()) {
+    begun_ = now.mono - std::max(absl::ZeroDuration(), now.wall - next.start_time);
+  } else if (spec_ == nullptr) {
+    begun_ = now.mono;
+  }
   spec_ = event.spec;
   restored_ = false;
+  std::string infeasible = WhyInfeasible(next);
+  if (!infeasible.empty() && infeasible != resize_infeasible_) {
+    Tell("", true, "ResizeInfeasible", absl::StrCat("Pod resize Infeasible: ", infeasible), now);
+  }
+  resize_infeasible_ = std::move(infeasible);
   std::vector<Container> before = std::exchange(containers_, {});
   for (const ContainerSpec& wanted : next.containers) {
     auto same =
@@ -112,7 +122,10 @@ void Lifecycle::On(const Apply& event, Stamp now) {
     }
     Container& container = containers_.emplace_back(std::move(*same));
     before.erase(same);
+    const guestapi::Resources had = container.spec.resources();
     container.spec = wanted;
+    if (!resize_infeasible_.empty()) container.spec.set_resources(had);
+    container.resize_at = now.mono;
     // What stood in the way of a start may be gone.
     container.error_until = now.mono;
     const bool restartable = wanted.kind == Kind::kMain || wanted.kind == Kind::kSidecar;
@@ -328,6 +341,7 @@ void Lifecycle::Drive(Stamp now) {
     if (ending_) break;
     const bool is_new = container.spec.kind == Kind::kEphemeral && container.run.id.empty() && !container.alive();
     if (is_new) StartOrWait(&container, now);
+    DriveResize(&container, now);
     if (container.alive() && container.end.begun) Proceed(&container, true, now);
   }
   if (ending_) DriveEnd(now);
@@ -440,6 +454,9 @@ void Lifecycle::Start(Container* container, Stamp /*now*/) {
   container->run_image = container->spec.image;
   container->again = false;
   container->end = {};
+  container->resources = container->spec.resources();
+  container->resizing = false;
+  container->resize_error.clear();
   Lasting();
   actions_.emplace_back(StartContainer{
       .run_id = container->starting_id,

@@ -70,9 +70,24 @@ struct HookDone {
   HookKind kind = HookKind::kPostStart;
   HandlerResult result;
 };
+// The answer to ResizeContainer.
+struct Resized {
+  std::string run_id;
+  guestapi::Resources resources;
+  std::string error;  // "": it has them
+};
+// What people should be warned of, and nothing that the lifecycle has to do with. `container` "": the pod.
+struct Noticed {
+  std::string container, reason, message;
+};
+// The pod has written more than it may: it is ended, as the kubelet evicts it.
+struct Exceeded {
+  std::string message;
+};
 // deadline() has come.
 struct Tick {};
-using Event = std::variant<Apply, Stop, Started, StartFailed, Exited, ProbeDone, HookDone, Tick>;
+using Event =
+    std::variant<Apply, Stop, Started, StartFailed, Exited, ProbeDone, HookDone, Resized, Noticed, Exceeded, Tick>;
 
 // ---- actions ----
 struct StartContainer {
@@ -103,7 +118,18 @@ struct RunHook {
 struct EndHandlers {
   std::string run_id;
 };
-using Action = std::variant<StartContainer, StopContainer, KillContainer, RunProbe, RunHook, EndHandlers>;
+// A run that has started gets other limits.
+struct ResizeContainer {
+  std::string run_id;
+  guestapi::Resources resources;
+};
+using Action =
+    std::variant<StartContainer, StopContainer, KillContainer, RunProbe, RunHook, EndHandlers, ResizeContainer>;
+
+// What a pod's containers can have in all. 0: unknown, and no limit.
+struct Capacity {
+  int64_t cpu_milli = 0, memory_bytes = 0;
+};
 
 // Waits go by monotonic time, stamps by the wall clock.
 struct Stamp {
@@ -118,6 +144,10 @@ inline constexpr absl::Duration kBackoffMax = absl::Minutes(5);
 inline constexpr absl::Duration kBackoffForget = absl::Minutes(10);
 // A start that failed before anything ran is repeated so often (the kubelet's backOffPeriod), and with a new spec.
 inline constexpr absl::Duration kStartRetry = absl::Seconds(10);
+// So is a resize that failed.
+inline constexpr absl::Duration kResizeRetry = absl::Seconds(10);
+// Of a pod that is evicted for what it has written (immediateEvictionGracePeriodSeconds).
+inline constexpr absl::Duration kEvictionGrace = absl::Seconds(1);
 // Between the stop signal and KILL lie at least so many (minimumGracePeriodInSeconds), even if preStop has used up the
 // grace; except with a grace of 0.
 inline constexpr absl::Duration kMinGrace = absl::Seconds(2);
@@ -125,7 +155,7 @@ inline constexpr absl::Duration kMinGrace = absl::Seconds(2);
 class Lifecycle {
  public:
   // `new_id` makes the ids of runs.
-  Lifecycle(std::string boot_id, std::function<std::string()> new_id);
+  Lifecycle(std::string boot_id, std::function<std::string()> new_id, Capacity capacity = {});
 
   // Before the first step: goes on where an earlier boot of the same guest ended. What was running then is lost. What
   // may run at all by the restart policy begins anew with the init containers, as the kubelet does for a new sandbox;
@@ -146,6 +176,8 @@ class Lifecycle {
   // Nothing runs any more and nothing will.
   [[nodiscard]] bool finished() const { return finished_; }
   [[nodiscard]] bool stopping() const { return stopping_; }
+  // The container is shown as waiting (in back-off, for instance), so that its last run is the previous one.
+  [[nodiscard]] bool Waits(std::string_view container) const;
   [[nodiscard]] const std::shared_ptr<const guestapi::GuestSpec>& spec() const { return spec_; }
   [[nodiscard]] const std::string& first_boot() const { return first_boot_; }
 
@@ -182,6 +214,10 @@ class Lifecycle {
     Instant retry_at = Instant::Never();  // in back-off until then
     ProbeWorker startup, liveness, readiness;
     End end;
+    guestapi::Resources resources;  // of the run that is alive
+    bool resizing = false;
+    std::string resize_error;
+    Instant resize_at;  // not before
 
     [[nodiscard]] bool alive() const {
       return phase == Phase::kStarting || phase == Phase::kHook || phase == Phase::kRunning;
@@ -200,6 +236,9 @@ class Lifecycle {
   void On(const Exited& event, Stamp now);
   void On(const ProbeDone& event, Stamp now);
   void On(const HookDone& event, Stamp now);
+  void On(const Resized& event, Stamp now);
+  void On(const Noticed& event, Stamp now);
+  void On(const Exceeded& event, Stamp now);
   void On(const Tick&, Stamp) {}
 
   // Looks at the whole pod and does what is due.
@@ -209,6 +248,10 @@ class Lifecycle {
   void DriveMains(Stamp now);
   void DriveEnd(Stamp now);
   void DriveProbes(Container* container, Stamp now);
+  // lifecycle_resize.cc. Gives a run the resources of its spec, which may take a restart.
+  void DriveResize(Container* container, Stamp now);
+  // Why the containers that are there cannot have what `next` wants them to have; "" if they can.
+  [[nodiscard]] std::string WhyInfeasible(const guestapi::GuestSpec& next) const;
   void BeginEnd(Instant kill_at);
   void MarkStarted(Container* container, Stamp now);
   void MarkRunning(Container* container);
@@ -245,9 +288,11 @@ class Lifecycle {
   std::string boot_id_;
   std::string first_boot_;
   std::function<std::string()> new_id_;
+  Capacity capacity_;
   std::shared_ptr<const guestapi::GuestSpec> spec_;
   bool restored_ = false;  // spec_ is from the journal
   std::vector<Container> containers_;
+  std::string resize_infeasible_;
   std::vector<Action> actions_;  // of the step that is being made
   EventRing events_;
   int64_t sequence_ = 1;
@@ -255,9 +300,10 @@ class Lifecycle {
   bool changed_ = false;
   bool lasting_ = false;
   Instant deadline_ = Instant::Never();
-  Instant begun_;  // when the first spec came
+  Instant begun_;  // the pod's start, or when the first spec came
   bool stopping_ = false;
   bool deadline_exceeded_ = false;
+  std::string evicted_;
   bool ending_ = false;  // nothing is started any more
   bool no_grace_ = false;
   bool finished_ = false;

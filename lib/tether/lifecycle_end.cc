@@ -50,6 +50,15 @@ void Lifecycle::Proceed(Container* container, bool turn, Stamp now) {
   actions_.emplace_back(KillContainer{container->alive_id()});
 }
 
+void Lifecycle::On(const Noticed& event, Stamp now) { Tell(event.container, true, event.reason, event.message, now); }
+
+void Lifecycle::On(const Exceeded& event, Stamp now) {
+  if (ending_ || spec_ == nullptr) return;
+  evicted_ = event.message;
+  Tell("", true, "Evicted", event.message, now);
+  BeginEnd(now.mono + kEvictionGrace);
+}
+
 // All at once but the sidecars: theirs is the turn of the last one, when the others have ended or the grace has.
 void Lifecycle::DriveEnd(Stamp now) {
   Container* last_sidecar = nullptr;

@@ -42,6 +42,7 @@ ContainerState Lifecycle::View(const Container& container) const {
     out.started_at = container.run.started_at;
     out.started = container.started();
     out.ready = container.ready();
+    out.resources = container.resources;
     return out;
   }
   const bool has_run = !container.run.id.empty();
@@ -73,6 +74,12 @@ ContainerState Lifecycle::View(const Container& container) const {
   return out;
 }
 
+bool Lifecycle::Waits(std::string_view container) const {
+  return std::any_of(containers_.begin(), containers_.end(), [&](const Container& c) {
+    return c.spec.name == container && View(c).phase == ContainerState::Phase::kWaiting;
+  });
+}
+
 GuestState Lifecycle::Snapshot(Stamp now) const {
   GuestState out;
   out.boot_id = boot_id_;
@@ -87,6 +94,11 @@ GuestState Lifecycle::Snapshot(Stamp now) const {
   out.guest_now = now.wall;
   out.stopping = stopping_;
   out.deadline_exceeded = deadline_exceeded_;
+  out.evicted = evicted_;
+  out.resize_infeasible = resize_infeasible_;
+  for (const Container& container : containers_) {
+    if (container.alive() && out.resize_error.empty()) out.resize_error = container.resize_error;
+  }
   out.finished = finished_;
   out.containers.reserve(containers_.size());
   for (const Container& container : containers_) out.containers.push_back(View(container));
@@ -119,6 +131,12 @@ ContainerState Lifecycle::JournalView(const Container& container) const {
 Journal Lifecycle::ToJournal(Stamp now) const {
   Journal out;
   if (spec_ != nullptr) out.spec = WithoutSecrets(*spec_);
+  // What did not fit is not to be started with after a reboot either.
+  for (ContainerSpec& spec : out.spec.containers) {
+    auto same = std::find_if(containers_.begin(), containers_.end(),
+                             [&](const Container& c) { return c.spec.name == spec.name; });
+    if (same != containers_.end()) spec.set_resources(same->spec.resources());
+  }
   out.begun = now.wall - (now.mono - begun_);
   out.ending = ending_;
   out.state.boot_id = boot_id_;
@@ -128,6 +146,7 @@ Journal Lifecycle::ToJournal(Stamp now) const {
   out.state.guest_now = now.wall;
   out.state.stopping = stopping_;
   out.state.deadline_exceeded = deadline_exceeded_;
+  out.state.evicted = evicted_;
   out.state.finished = finished_;
   for (const Container& container : containers_) out.state.containers.push_back(JournalView(container));
   return out;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -30,6 +31,8 @@ class Runtime {
   // After a reboot of the guest the first may be one from the journal, without the content of files: no container that
   // mounts one is started then.
   virtual void Apply(std::shared_ptr<const guestapi::GuestSpec>) {}
+  // Called once, before all else: Lifecycle::Waits, for as long as the runtime lives.
+  virtual void SetWaits(std::function<bool(std::string_view container)>) {}
   // `attempt`: the restart count that this run will have; it goes on across reboots of the guest, so it may name logs.
   virtual void Start(const std::string& run_id, int attempt, const guestapi::ContainerSpec& spec) = 0;
   // Sends the container's stop signal: spec.stop_signal, else the image's, else TERM. An unknown run, or one that has
@@ -38,6 +41,8 @@ class Runtime {
   virtual void Stop(const std::string& run_id) = 0;
   // KILL, to all processes of the container.
   virtual void Kill(const std::string& run_id) = 0;
+  // Other limits for a run that has started. Answered by Resized, unless it has ended.
+  virtual void Resize(const std::string& run_id, const guestapi::Resources& resources) = 0;
   // Runs a command in the namespaces and with the user, environment and limits of a running container; its stdin is
   // empty. A command that fails is a result, not an error. NotFound: there is no such run (any more). DeadlineExceeded:
   // it took longer than `timeout` (which may be infinite) and was killed. InvalidArgument: the program cannot be

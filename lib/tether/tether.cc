@@ -44,10 +44,12 @@ class TetherImpl : public Tether {
         options_(std::move(options)),
         identity_(std::move(identity)),
         announcement_{options_.boot_id, identity_.key_hash()},
-        lifecycle_(options_.boot_id, [] { return RandomHex(kRunIdBytes); }),
+        lifecycle_(
+            options_.boot_id, [] { return RandomHex(kRunIdBytes); }, options_.capacity),
         runtime_(options_.runtime([this](Event event) { Step(std::move(event)); })),
         prober_(options_.prober(clock, *runtime_, Address())),
         handlers_(executor, clock_, *prober_, [this](Event event) { Step(std::move(event)); }) {
+    runtime_->SetWaits([this](std::string_view container) { return lifecycle_.Waits(container); });
     if (options_.journal != nullptr) LoadJournal();
   }
 
@@ -175,6 +177,11 @@ class TetherImpl : public Tether {
         }
         if (backoff.failures() == 0) {
           Log(Severity::kError, "Journal cannot be written", {{"pod", options_.config.pod_uid}, {"err", status}});
+          Step(Noticed{.container = "",
+                       .reason = "JournalFailed",
+                       .message = absl::StrCat("What happens to the pod is not on its disk, and is lost if its VM is "
+                                               "restarted: ",
+                                               status.message())});
         }
         co_await clock_.Sleep(backoff.Next());
       }
@@ -331,6 +338,7 @@ class TetherImpl : public Tether {
   void Do(RunProbe& probe) { handlers_.Do(std::move(probe)); }
   void Do(RunHook& hook) { handlers_.Do(std::move(hook)); }
   void Do(const EndHandlers& end) { handlers_.Do(end); }
+  void Do(const ResizeContainer& resize) { runtime_->Resize(resize.run_id, resize.resources); }
 
   void ConsiderPowerOff() {
     if (!lifecycle_.finished() || !lifecycle_.stopping() || stay_on_) return;

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "guestapi/identity.h"
 #include "tether/journal.h"
+#include "tether/lifecycle.h"
 #include "tether/prober.h"
 #include "tether/runtime.h"
 #include "tether/streams.h"
@@ -22,6 +23,7 @@ struct Options {
   std::string boot_id;  // new at each boot
   RuntimeFactory runtime;
   ProberFactory prober = MakeProber;
+  Capacity capacity;  // of this VM, for the containers
   // Null: a reboot of the guest begins anew. Outlives the tether. The pod goes on while it cannot be written.
   JournalStore* journal = nullptr;
   Streams* streams = nullptr;                          // null: such requests are not found. Outlives the tether

@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import vm  # noqa: E402
 
 GUEST = "guestinfo.vch.guest"
-MAX_MEMORY_KIB = 10 << 10
+MAX_MEMORY_KIB = 10_000_000 // 1024
 
 
 class Bench:
@@ -125,6 +125,20 @@ def keeps_its_scratch_disk_across_boots(bench):
         assert not any(f.read()), "the disk at another SCSI unit was written to"
 
 
+def sets_a_clock_that_cannot_be_right(bench):
+    """Certificates would not be valid by it."""
+    with bench.boot(extra=["-rtc", "base=2000-01-01"]) as guest:
+        guest.wait_console("tether ready")
+        assert "Machine's clock is wrong and set to the date of this program" in guest.console(), guest.console()[-3000:]
+        with guest.channel(bench.kubelet) as channel:
+            channel.frame("hello")
+            now = channel.frame("state")["guestNow"] / 1e9
+            built = 1672531200  # 2023: no program of this tree is older
+            assert built < now < time.time() + 86400, now
+            channel.send(poweroff=True)
+            guest.wait_off()
+
+
 def says_what_is_wrong_with_its_configuration(bench):
     with vm.Vm(bench.iso) as guest:
         guest.wait_console("Guest cannot run its pod")
@@ -138,7 +152,7 @@ def says_what_is_wrong_with_its_configuration(bench):
 
 
 ALL = [announces_itself_and_speaks_to_its_kubelet, a_strangers_key_is_refused, shuts_down_when_the_host_asks, shuts_down_on_the_power_button,
-       tells_again_who_connects_again, keeps_its_scratch_disk_across_boots, says_what_is_wrong_with_its_configuration]
+       tells_again_who_connects_again, keeps_its_scratch_disk_across_boots, sets_a_clock_that_cannot_be_right, says_what_is_wrong_with_its_configuration]
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import vm  # noqa: E402
 
 IMAGE = "busybox@sha256:1"
-MAX_MEMORY_KIB = 10 << 10
+MAX_MEMORY_KIB = 10_000_000 // 1024
 PATIENCE = float(os.environ.get("VCH_PATIENCE", "1"))  # for busy machines
 APPLETS = ("sh cat echo sleep id env ls stat stty true kill head tail yes dd wc ps nc grep pwd touch mount readlink mkdir df unshare nproc wget httpd "
            "hostname ip date tr sort").split()
@@ -37,6 +37,7 @@ def image_disk(path):
         root = pathlib.Path(work) / "image/rootfs"
         for directory in ("bin", "etc", "tmp", "proc", "sys", "dev", "root"):
             (root / directory).mkdir(parents=True)
+        (root / "tmp").chmod(0o1777)
         shutil.copy("/bin/busybox", root / "bin/busybox")
         for applet in APPLETS:
             (root / "bin" / applet).symlink_to("busybox")
@@ -100,6 +101,19 @@ class Pod:
         def look(state):
             self.last = state
             found[:] = [c for c in state.get("containers", []) if c["name"] == name and c["phase"] == phase and where(c)]
+            return found
+
+        if not look(self.last):
+            self.channel.frame("state", seconds * PATIENCE, look)
+        return found[0]
+
+    def event(self, reason, seconds=60):
+        """The guest's event of this reason, once it has told it."""
+        found = []
+
+        def look(state):
+            self.last = state
+            found[:] = [e for e in state.get("events", []) if e["reason"] == reason]
             return found
 
         if not look(self.last):
@@ -175,7 +189,9 @@ def runs_limits_and_tells(bench):
                   cpuLimitMilli=500, cpuRequestMilli=250, memoryLimitBytes=32 << 20, memoryRequestBytes=16 << 20),
             shell("hungry", "dd if=/dev/zero of=/dev/null bs=100M count=1", memoryLimitBytes=16 << 20),
             shell("private", "touch /x 2>/dev/null; ls /dev/sda /dev/mem; mount -t tmpfs none /tmp && echo mounted", security={"privileged": True}),
-            shell("confined", "exec 2>&1; mount -t tmpfs none /tmp; grep Seccomp: /proc/self/status; ls /dev/sda; id; touch /root/x || echo ro; cat /conf/key; "
+            shell("free", "touch /tmp/x && echo written; grep NoNewPrivs: /proc/self/status", security={"user": 33}),
+            shell("confined", "exec 2>&1; mount -t tmpfs none /tmp && echo mounted; grep -e Seccomp: -e NoNewPrivs: /proc/self/status; ls /dev/sda; id; "
+                              "touch /tmp/x && echo written; cat /conf/key; "
                               "stat -L -c '%a %g' /conf/key /cache /ram; sleep 1000",
                   security={"seccomp": "RuntimeDefault", "user": 33, "readOnlyRoot": True, "noNewPrivileges": True},
                   mounts=[{"volume": "cache", "path": "/cache"}, {"volume": "ram", "path": "/ram"}, {"volume": "conf", "path": "/conf"}]))
@@ -187,9 +203,14 @@ def runs_limits_and_tells(bench):
         assert hungry["reason"] == "OOMKilled" and hungry["exitCode"] == 137, hungry
         private = pod.state("private", "terminated")
         assert private.get("exitCode", 0) == 0 and "/dev/sda" in pod.logs("private") and "mounted" in pod.logs("private"), pod.logs("private")
-        pod.state("confined", "running")
+        before = pod.state("confined", "running")
         log = pod.await_log("confined", "2777 4000\n2777 4000\n")
-        assert "Seccomp:\t2" in log and "uid=33" in log and "4000" in log and "ro\n" in log and "one\n640 4000\n2777 4000\n2777 4000\n" in log, log
+        for text in ("Seccomp:\t2\n", "NoNewPrivs:\t1\n", "uid=33", "mount: permission denied", "/dev/sda: No such file or directory",
+                     "touch: /tmp/x: Read-only file system\n", "one\n640 4000\n2777 4000\n2777 4000\n"):
+            assert text in log, (text, log)
+        assert "mounted" not in log and "written" not in log, log
+        pod.state("free", "terminated")
+        assert pod.logs("free") == "written\nNoNewPrivs:\t0\n", pod.logs("free")
         out, err, status = pod.exec("confined", "sh", "-c", "echo out; echo err >&2; cat; exit 5", stdin=b"input\n")
         assert (out, err, status["exitCode"]) == ("out\ninput\n", "err\n", 5), (out, err, status)
         out, _, status = pod.exec("confined", "sh", "-c", "echo tty; stty size", tty=True)
@@ -203,6 +224,21 @@ def runs_limits_and_tells(bench):
         stats = json.loads(pod.get("/v1/stats")[1])
         usage = next(c for c in stats["containers"] if c["name"] == "confined")
         assert usage["cpuNanos"] > 0 and usage["memoryBytes"] > 0 and usage["processes"] > 0 and stats["scratch"]["capacityBytes"] > 0, stats
+        # Other limits, for a container that runs. More than the machine has are given to nobody.
+        confined = pod.spec["containers"][-1]
+        limits = lambda: pod.exec("confined", "sh", "-c", "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu.weight")[0]  # noqa: E731
+        confined.update(memoryLimitBytes=40 << 20, cpuLimitMilli=700, cpuRequestMilli=500)
+        pod.apply()
+        resized = pod.state("confined", "running", where=lambda c: c.get("resources", {}).get("memoryLimitBytes") == 40 << 20)
+        assert resized["id"] == before["id"] and limits() == f"{40 << 20}\n70000 100000\n20\n", (resized, limits())
+        confined.update(memoryLimitBytes=4 << 30)
+        pod.apply()
+        pod.channel.frame("state", 60 * PATIENCE, lambda s: "memory, requested: " in s.get("resizeInfeasible", ""))
+        assert limits().startswith(f"{40 << 20}\n"), limits()
+        confined.update(memoryLimitBytes=0, cpuLimitMilli=0)
+        pod.apply()
+        pod.state("confined", "running", where=lambda c: "memoryLimitBytes" not in c["resources"])
+        assert limits().startswith("max\nmax 100000\n"), limits()
         # What is written below a directory counts there and nowhere else.
         assert 0 < usage["rootfs"]["usedBytes"] < 1 << 20 and 0 < usage["logs"]["usedBytes"] < 1 << 20, usage
         pod.exec("confined", "dd", "if=/dev/zero", "of=/cache/file", "bs=1M", "count=3")
@@ -219,6 +255,8 @@ def survives_a_fork_bomb(bench):
         pod.state("bomb", "running")
         time.sleep(10)
         assert pod.get("/v1/stats")[0] == 200
+        event = pod.event("ProcessLimitReached")
+        assert event["container"] == "bomb" and event["warning"], event
         pod.channel.send(stop={"graceSeconds": 1})
         assert pod.state("bomb", "terminated", 120)["exitCode"] == 137
 
@@ -235,6 +273,44 @@ def survives_a_full_disk(bench):
         pod.channel.send(stop={"graceSeconds": 1})
         filler = pod.state("filler", "terminated")
         assert filler["exitCode"] == 137, filler
+
+
+def remembers_beside_a_full_disk(bench):
+    """Neither what is told nor what is kept needs room on it."""
+    with Pod(bench, volumes=[{"name": "ram", "kind": "memory", "sizeLimit": 1 << 20}]) as pod:
+        ram = [{"volume": "ram", "path": "/ram"}]
+        pod.apply(shell("filler", "dd if=/dev/zero of=/big bs=1M; dd if=/dev/zero of=/rest bs=4k; touch /ram/full; sleep 1000", mounts=ram),
+                  shell("short", "until [ -e /ram/go ]; do sleep 1; done; exit 7", mounts=ram))
+        event = pod.event("DiskFull", 180)
+        assert event["warning"] and "No space left" in event["message"], event
+        end = time.monotonic() + 120 * PATIENCE
+        while pod.exec("short", "ls", "/ram")[0] != "full\n":
+            assert time.monotonic() < end, "the disk does not fill"
+        pod.exec("short", "touch", "/ram/go")
+        assert pod.state("short", "terminated")["exitCode"] == 7
+        time.sleep(5)
+        pod.vm.destroy()
+        pod.boot()
+        assert pod.state("short", "terminated")["exitCode"] == 7
+        filler = pod.state("filler", "terminated")
+        assert filler["exitCode"] == 137 and filler["reason"] == "ContainerStatusUnknown", filler
+        assert "cannot be used" not in pod.vm.console(), pod.vm.console()[-2000:]
+
+
+def ends_a_pod_that_writes_more_than_it_may(bench):
+    message = 'Usage of EmptyDir volume "cache" exceeds the limit "2Mi". '
+    with Pod(bench, restartPolicy="Always", volumes=[{"name": "cache", "sizeLimit": 2 << 20}],
+             storageLimits=[{"kind": "volume", "name": "cache", "bytes": 2 << 20, "message": message}]) as pod:
+        pod.apply(shell("main", "dd if=/dev/zero of=/cache/fits bs=1M count=1; until [ -e /cache/go ]; do sleep 1; done; "
+                                "dd if=/dev/zero of=/cache/more bs=1M count=2; sleep 1000", mounts=[{"volume": "cache", "path": "/cache"}]))
+        pod.state("main", "running")
+        time.sleep(15)
+        assert pod.exec("main", "touch", "/cache/go")[2]["exitCode"] == 0, "it is evicted though it fits"
+        assert pod.event("Evicted")["message"] == message
+        assert pod.state("main", "terminated")["exitCode"] == 137
+        if not pod.last.get("finished"):
+            pod.channel.frame("state", 60 * PATIENCE, lambda s: s.get("finished"))
+        assert pod.last["evicted"] == message, pod.last
 
 
 def stays_small(bench):
@@ -255,7 +331,7 @@ def stays_small(bench):
 
 def shares_processes(bench):
     with Pod(bench, shareProcesses=True) as pod:
-        pod.apply(shell("first", "sleep 1234 & sleep 1235"), shell("second", "sleep 1236"))
+        pod.apply(shell("first", "sleep 1234 & exec sleep 1235"), shell("second", "sleep 1236"))
         pod.state("first", "running")
         pod.state("second", "running")
         end = time.monotonic() + 30 * PATIENCE
@@ -263,7 +339,13 @@ def shares_processes(bench):
             assert time.monotonic() < end, seen
         assert re.search(r"\b1 (\{pause\} )?/proc/self/exe pause", seen), seen
         # All of a container ends with its first process, though the namespace goes on.
-        pod.exec("second", "sh", "-c", "kill -9 $(ps -o pid,args | grep 'sleep 123[5]' | sed 's/^ *//' | head -n 1 | cut -d' ' -f1) || true")
+        first = re.search(r"(\d+) sleep 1235\b", seen).group(1)
+        assert "sleep 1234" in seen and pod.exec("second", "kill", "-9", first)[2]["exitCode"] == 0, seen
+        ended = pod.state("first", "terminated")
+        assert ended["exitCode"] == 137, ended
+        left = pod.exec("second", "ps", "-o", "pid,args")[0]
+        assert "sleep 1234" not in left and "sleep 1235" not in left and "sleep 1236" in left, left
+        pod.state("second", "running")
 
 
 def goes_on_with_emptydirs_and_logs_after_a_reset(bench):
@@ -284,7 +366,7 @@ def goes_on_with_emptydirs_and_logs_after_a_reset(bench):
         assert "1\n" in pod.logs("main", previous=1)
 
 
-ALL = [runs_limits_and_tells, stays_small, survives_a_fork_bomb, survives_a_full_disk, shares_processes, goes_on_with_emptydirs_and_logs_after_a_reset]
+ALL = [runs_limits_and_tells, stays_small, survives_a_fork_bomb, survives_a_full_disk, remembers_beside_a_full_disk, ends_a_pod_that_writes_more_than_it_may, shares_processes, goes_on_with_emptydirs_and_logs_after_a_reset]
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ GuestSpec FullSpec() {
   spec.generation = 3;
   spec.restart_policy = RestartPolicy::kOnFailure;
   spec.active_deadline_seconds = 0;
+  spec.start_time = absl::FromUnixNanos(1767225600123456789);
   spec.grace_seconds = 0;
   spec.hosts_file = "10.0.0.1 a.example\n";
   ContainerSpec init;
@@ -37,10 +38,13 @@ GuestSpec FullSpec() {
   main.args = {"echo \"a\\b\n\x01\" ü"};
   main.env = {{"B", "2"}, {"A", "1"}, {"B", "3"}};
   main.working_dir = "/srv";
+  main.set_resources({.cpu_limit_milli = 1, .cpu_request_milli = 2, .memory_limit_bytes = 3});
+  main.restart_for_cpu = main.restart_for_memory = true;
   main.restart_rules = {{.exit_codes = {42}}, {.negated = true, .exit_codes = {0, 255}}};
   main.readiness.emplace();
   main.startup.emplace();
   spec.containers = {init, main};
+  spec.storage_limits = {{.kind = guestapi::StorageLimit::Kind::kVolume, .name = "v", .bytes = 5, .message = "much"}};
   return spec;
 }
 
@@ -51,11 +55,15 @@ TEST(Spec, SurvivesTheWire) {
   EXPECT_EQ(Encode(*back), text);
   EXPECT_EQ(back->restart_policy, RestartPolicy::kOnFailure);
   EXPECT_EQ(back->active_deadline_seconds, 0);
+  EXPECT_EQ(back->storage_limits, FullSpec().storage_limits);
+  EXPECT_EQ(back->start_time, FullSpec().start_time);
   EXPECT_EQ(back->grace_seconds, 0);
   ASSERT_EQ(back->containers.size(), 2);
   EXPECT_EQ(back->containers[0].kind, ContainerSpec::Kind::kInit);
   EXPECT_TRUE(back->containers[0].awaits_image);
   EXPECT_FALSE(back->containers[1].awaits_image);
+  EXPECT_EQ(back->containers[1].resources(), FullSpec().containers[1].resources());
+  EXPECT_TRUE(back->containers[1].restart_for_cpu && back->containers[1].restart_for_memory);
   EXPECT_EQ(back->containers[1].args, FullSpec().containers[1].args);
   EXPECT_EQ(back->containers[1].env, FullSpec().containers[1].env) << "order and duplicates count";
   EXPECT_TRUE(back->containers[1].startup.has_value());
@@ -124,9 +132,13 @@ TEST(State, SurvivesTheWireWithNanoseconds) {
   container.started = true;
   container.ready = true;
   container.image_id = "i";
+  container.resources = {.cpu_limit_milli = 5, .memory_request_bytes = 6};
   container.last = ContainerState::Termination{.id = "c-1", .reason = "Completed", .finished_at = absl::UnixEpoch()};
   state.containers = {container};
   state.first_boot = "b0";
+  state.resize_infeasible = "too much";
+  state.resize_error = "no";
+  state.evicted = "too large";
   state.events = {{.number = 3, .reason = "DeadlineExceeded", .message = "m", .at = absl::UnixEpoch()},
                   {.number = 4, .warning = true, .container = "c", .reason = "BackOff", .at = absl::Now(), .count = 7}};
   std::string text = Encode(state);
@@ -139,6 +151,9 @@ TEST(State, SurvivesTheWireWithNanoseconds) {
   EXPECT_EQ(back->containers[0].last->finished_at, absl::UnixEpoch());
   EXPECT_EQ(back->containers[0].exit_code, -1);
   EXPECT_EQ(back->history(), "b0");
+  EXPECT_EQ(back->containers[0].resources, container.resources);
+  EXPECT_EQ(back->evicted, "too large");
+  EXPECT_EQ(back->resize_infeasible + back->resize_error, "too muchno");
   ASSERT_EQ(back->events.size(), 2u);
   EXPECT_EQ(back->events[0].count, 1);
   EXPECT_EQ(back->events[1].count, 7);

@@ -79,6 +79,18 @@ TEST_F(ScriptedTest, WishesAreRepeatedUntilTheGuestKnowsThem) {
   EXPECT_TRUE(std::get<guestapi::StopRequest>(tether_.frames()[0]).stay_on);
 }
 
+TEST_F(ScriptedTest, AGuestIsToldTimesByItsOwnClock) {
+  tether_.Say(HelloOf("b1"));
+  tether_.Say(StateOf("b1", 1, 4));  // an hour behind
+  auto spec = SpecOf("uid-1", "", 5);
+  spec->start_time = absl::Now();
+  kubelet_->Push("uid-1", spec);
+  Connect();
+  ASSERT_TRUE(net_.Until([&] { return tether_.frames().size() == 1; }));
+  const absl::Time told = std::get<guestapi::GuestSpec>(tether_.frames()[0]).start_time;
+  EXPECT_NEAR(absl::ToDoubleSeconds(spec->start_time - told), 3600, 60);
+}
+
 TEST_F(ScriptedTest, TheEndIsAcknowledged) {
   tether_.Say(HelloOf("b1"));
   GuestState state = StateOf("b1", 6);

@@ -123,6 +123,7 @@ void CrunPod::SetUp() {
     events_.emplace_back(run, std::move(event));
     event_.NotifyAll();
   });
+  handle_->SetWaits([this](std::string_view) { return waits_; });
   group_ = std::make_unique<TaskGroup>(context_.get_executor());
   auto server = http::Server::Listen(context_.get_executor(), clock_, {},
                                      [this](http::Exchange& exchange) { return streams_->Serve(&exchange); });

@@ -110,6 +110,7 @@ class CrunPod : public ::testing::Test {
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<TaskGroup> group_;
   tether::StartFailed failure_;
+  bool waits_ = false;  // what the lifecycle says of every container
 
  private:
   Task<tether::Event> NextEvent(std::string run_id);

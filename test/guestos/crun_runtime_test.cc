@@ -115,6 +115,10 @@ TEST_F(CrunTest, EachRunBeginsAnew) {
   EXPECT_EQ(Output("main"), "0\n");
   auto previous = Get("/v1/logfile?container=main&run=previous");
   ASSERT_TRUE(previous.ok());
+  EXPECT_THAT(previous->body, HasSubstr(" stdout F first\n")) << "what has ended for good has no next one";
+  waits_ = true;
+  previous = Get("/v1/logfile?container=main&run=previous");
+  ASSERT_TRUE(previous.ok());
   // It waits for its restart: the last run is the previous one.
   EXPECT_THAT(previous->body, HasSubstr(" stdout F 0\n"));
   const std::string third = Start(Shell("echo third; sleep 1000"));

@@ -206,6 +206,14 @@ TEST(OciConfig, WorkingDirectoryAndTerminal) {
   EXPECT_EQ(c.Make().at("process").at("cwd"), "/pod");
 }
 
+TEST(OciConfig, OtherLimitsAreWrittenAsTheFirst) {
+  EXPECT_THAT(UpdateOptions({.cpu_limit_milli = 250, .cpu_request_milli = 100, .memory_limit_bytes = 1 << 20}),
+              ElementsAre("--cpu-share=102", "--cpu-period=100000", "--cpu-quota=25000", "--memory=1048576",
+                          "--memory-swap=1048576"));
+  EXPECT_THAT(UpdateOptions({}),
+              ElementsAre("--cpu-share=2", "--cpu-period=100000", "--cpu-quota=-1", "--memory=-1", "--memory-swap=-1"));
+}
+
 TEST(OomScoreAdj, ByQualityOfService) {
   GuestSpec pod;
   pod.containers = {{.name = "a"}, {.name = "b"}};

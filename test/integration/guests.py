@@ -4,7 +4,9 @@ A guest takes half a minute of a core to boot where nothing but emulation works,
 TOGETHER run at the same time and remove their own pods; those of ALONE take parts of the lab away, one after another, and share pods.
 """
 import base64
+import calendar
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -39,6 +41,11 @@ def box(name, script, memory="24Mi", **more):
     return {"name": name, "image": "busybox", "command": ["sh", "-c", script], "resources": resources, **more}
 
 
+def agnhost(name, *args, **more):
+    """Kubernetes' test program as a container."""
+    return {"name": name, "image": "registry.k8s.io/e2e-test-images/agnhost:2.63.0", "args": list(args), "resources": {"limits": {"memory": "64Mi"}}, **more}
+
+
 def pod_of(name, *containers, **spec):
     pod = make_pod(name, **spec)
     pod["spec"]["containers"] = list(containers)
@@ -50,6 +57,23 @@ def vm_of(lab, pod):
     found = [vm for vm in lab.vms() if re.fullmatch(rf"default-{pod}-[0-9a-f]{{12}}", vm["name"])]
     expect(len(found) == 1, f"{pod} has {len(found)} VMs")
     return found[0]
+
+
+def holds(path, text):
+    """Whether a file, of which most may be holes, has these bytes somewhere."""
+    with open(path, "rb") as f:
+        size, at = os.fstat(f.fileno()).st_size, 0
+        while at < size:
+            try:
+                f.seek(os.lseek(f.fileno(), at, os.SEEK_DATA))
+            except OSError:
+                return False  # nothing but holes is left
+            at = f.tell()
+            piece = f.read(1 << 20)
+            if text in piece:
+                return True
+            at += max(1, len(piece) - len(text) + 1)
+    return False
 
 
 def boots(lab, pod):
@@ -111,9 +135,13 @@ def the_demo(lab):
     wait_for("QEMU processes end with their VMs", lambda: not any(os.path.exists(f"/proc/{m}") for m in machines), SOON)
 
 
+# Secrets are not said: a log is on the disk.
 REPORT = r"""
 say() { echo "$1=$2"; }
-say pwd "$(pwd)"; say args "$0|$1|$2"; say expanded "$EXPANDED"; say kept "$KEPT"; say prefixed "$CFG_greeting"; say password "$PASSWORD"
+hash() { printf %s "$1" | sha256sum | cut -c 1-64; }
+say pwd "$(pwd)"; say args "$0|$1|$2"; say expanded "$EXPANDED"; say kept "$KEPT"; say prefixed "$CFG_greeting"; say password "$(hash "$PASSWORD")"
+say key "$CONFIG_KEY"; say absent "${ABSENT-none}${GONE_x-none}"; say from "$(hash "$SEC_password")"; say expr "$(cat /expr/file)"
+say caps "$(grep CapBnd /proc/self/status | tail -c 17)"
 say pod "$POD_NAME $POD_IP $NODE_NAME"; say limit "$MEMORY_LIMIT"; say id "$(id -u):$(id -g):$(id -G)"; say host "$(hostname)"
 say service "$KUBERNETES_SERVICE_HOST"; say hosts "$(grep -c "$POD_IP.*$(hostname)" /etc/hosts)"
 say dns "$(tr '\n' ' ' < /etc/resolv.conf)"
@@ -121,7 +149,7 @@ say cpu "$(cat /sys/fs/cgroup/cpu.max)"; say memory "$(cat /sys/fs/cgroup/memory
 touch /x 2>/tmp/ro/err || say root "$(cat /tmp/ro/err)"
 say init "$(cat /work/init)"; say sidecar "$(cat /work/sidecar)"; say group "$(stat -c '%a %g' /work)"
 say motd "$(cat /config/message)"; say mode "$(stat -L -c '%a %g' /config/message)"; say items "$(ls /config | tr '\n' ' ')"
-say secret "$(cat /secret/password)"; say secretfs "$(stat -f -c %T /secret)"; say once "$(cat /etc/motd)"
+say secret "$(hash "$(cat /secret/password)")"; say secretfs "$(stat -f -c %T /secret)"; say once "$(cat /etc/motd)"
 say labels "$(cat /down/labels)"; say cpus "$(cat /down/cpu)"; say namespace "$(cat /projected/namespace)"; say token "$(cat /projected/token)"
 say ram "$(df -k /ram | tail -n 1 | tr -s ' ')"; say under "$(cat /under/file)"
 say account "$(ls /var/run/secrets/kubernetes.io/serviceaccount | tr '\n' ' ')"
@@ -133,30 +161,37 @@ echo bye
 
 def a_pod_gets_what_its_spec_says(lab):
     """Environment, command, user, limits, init containers and a sidecar, volumes of each kind, live updates."""
+    secret, changed = "s3cret-q7Vx2Lk9", "changed-Zr4hT0bn"
+    sha256 = lambda text: hashlib.sha256(text.encode()).hexdigest()  # noqa: E731
     field = lambda path: {"fieldRef": {"fieldPath": path}}  # noqa: E731
     main = box("main", REPORT, "48Mi", args=["$(CFG_greeting)", "two words"], workingDir="/work",
-               envFrom=[{"prefix": "CFG_", "configMapRef": {"name": "rich"}}],
+               envFrom=[{"prefix": "CFG_", "configMapRef": {"name": "rich"}}, {"prefix": "SEC_", "secretRef": {"name": "rich"}},
+                        {"prefix": "GONE_", "configMapRef": {"name": "not-there", "optional": True}}],
                env=[{"name": "EXPANDED", "value": "$(CFG_greeting), world"}, {"name": "KEPT", "value": "$$(CFG_greeting)"},
                     {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "rich", "key": "password"}}},
+                    {"name": "CONFIG_KEY", "valueFrom": {"configMapKeyRef": {"name": "rich", "key": "greeting"}}},
+                    {"name": "ABSENT", "valueFrom": {"secretKeyRef": {"name": "rich", "key": "no-such-key", "optional": True}}},
                     {"name": "POD_NAME", "valueFrom": field("metadata.name")}, {"name": "POD_IP", "valueFrom": field("status.podIP")},
                     {"name": "NODE_NAME", "valueFrom": field("spec.nodeName")},
                     {"name": "MEMORY_LIMIT", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}}],
-               securityContext={"runAsUser": 1000, "runAsGroup": 3000, "readOnlyRootFilesystem": True},
+               securityContext={"runAsUser": 1000, "runAsGroup": 3000, "runAsNonRoot": True, "readOnlyRootFilesystem": True,
+                                "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}},
                resources={"limits": {"memory": "48Mi", "cpu": "500m"}},
                volumeMounts=[{"name": "work", "mountPath": "/work"}, {"name": "work", "mountPath": "/under", "subPath": "below"},
+                             {"name": "work", "mountPath": "/expr", "subPathExpr": "of-$(POD_NAME)"}, {"name": "gone", "mountPath": "/gone"},
                              {"name": "ro", "mountPath": "/tmp/ro"}, {"name": "config", "mountPath": "/config"},
                              {"name": "config", "mountPath": "/etc/motd", "subPath": "message"}, {"name": "secret", "mountPath": "/secret"},
                              {"name": "down", "mountPath": "/down"}, {"name": "projected", "mountPath": "/projected"},
                              {"name": "ram", "mountPath": "/ram"}])
     main["command"].append("zero")
     work = [{"name": "work", "mountPath": "/work"}]
-    pod = pod_of("rich", main, restart="Never", securityContext={"fsGroup": 4000}, initContainers=[
-        box("setup", "echo from init > /work/init; mkdir /work/below; echo under > /work/below/file; echo set up", volumeMounts=work),
+    pod = pod_of("rich", main, restart="Never", securityContext={"fsGroup": 4000, "supplementalGroups": [5000]}, initContainers=[
+        box("setup", "echo from init > /work/init; mkdir /work/below /work/of-rich; echo under > /work/below/file; echo by name > /work/of-rich/file; echo set up", volumeMounts=work),
         box("beside", "trap 'echo sidecar stops; exit 0' TERM; echo ran before main > /work/sidecar; while :; do sleep 1; done",
             restartPolicy="Always", volumeMounts=work, startupProbe={"exec": {"command": ["test", "-s", "/work/sidecar"]}, "periodSeconds": 1})],
         volumes=[{"name": "work", "emptyDir": {}}, {"name": "ro", "emptyDir": {}}, {"name": "ram", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
                  {"name": "config", "configMap": {"name": "rich", "items": [{"key": "motd", "path": "message", "mode": 0o440}]}},
-                 {"name": "secret", "secret": {"secretName": "rich"}},
+                 {"name": "secret", "secret": {"secretName": "rich"}}, {"name": "gone", "configMap": {"name": "not-there", "optional": True}},
                  {"name": "down", "downwardAPI": {"items": [
                      {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}},
                      {"path": "cpu", "resourceFieldRef": {"containerName": "main", "resource": "limits.cpu", "divisor": "1m"}}]}},
@@ -165,18 +200,19 @@ def a_pod_gets_what_its_spec_says(lab):
                      {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}}]}}])
     pod["metadata"]["labels"] = {"colour": "blue"}
     lab.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rich"}, "data": {"greeting": "hello", "motd": "first"}},
-              {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "rich"}, "stringData": {"password": "s3cret"}}, pod)
+              {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "rich"}, "stringData": {"password": secret}}, pod)
     seen = until(lab, "rich", "is Ready", is_ready, BOOT)
     log = wait_for("its report", lambda: (text := lab.logs("rich", "main")) and "END\n" in text and text, SOON)
     said = dict(line.split("=", 1) for line in log.splitlines() if "=" in line)
     ip = seen["status"]["podIP"]
     token = said.pop("token")
     hosts, dns, account, secretfs = said.pop("hosts"), said.pop("dns"), said.pop("account"), said.pop("secretfs")
-    ram, root = said.pop("ram").split(), said.pop("root")
+    ram, root, ids = said.pop("ram").split(), said.pop("root"), said.pop("id").split(":")
+    expect(ids[:2] == ["1000", "3000"] and sorted(ids[2].split()) == ["3000", "4000", "5000"], f"user and groups: {ids}")
     wanted = {"pwd": "/work", "args": "zero|hello|two words", "expanded": "hello, world", "kept": "$(CFG_greeting)", "prefixed": "hello",
-              "password": "s3cret", "pod": f"rich {ip} vch1", "limit": "48", "id": "1000:3000:3000 4000", "host": "rich", "service": "10.96.0.1",
+              "password": sha256(secret), "from": sha256(secret), "key": "hello", "absent": "nonenone", "expr": "by name", "caps": "0000000000000400", "pod": f"rich {ip} vch1", "limit": "48", "host": "rich", "service": "10.96.0.1",
               "cpu": "50000 100000", "memory": str(48 << 20), "init": "from init", "sidecar": "ran before main", "group": "2777 4000",
-              "motd": "first", "mode": "440 4000", "items": "message ", "secret": "s3cret", "once": "first", "labels": 'colour="blue"',
+              "motd": "first", "mode": "440 4000", "items": "message ", "secret": sha256(secret), "once": "first", "labels": 'colour="blue"',
               "cpus": "500", "namespace": "default", "under": "under"}
     expect(said == wanted, f"differs: { {k: (said.get(k), wanted.get(k)) for k in said.keys() | wanted.keys() if said.get(k) != wanted.get(k)} }")
     expect(hosts == "1" and "nameserver 10.96.0.10" in dns and "default.svc.cluster.local" in dns, f"hosts {hosts}, dns {dns}")
@@ -192,9 +228,17 @@ def a_pod_gets_what_its_spec_says(lab):
 
     # Live updates; what was mounted by subPath stays.
     lab.kubectl("patch", "configmap", "rich", "-p", json.dumps({"data": {"motd": "second"}}))
-    lab.kubectl("patch", "secret", "rich", "-p", json.dumps({"data": {"password": base64.b64encode(b"changed").decode()}}))
+    lab.kubectl("patch", "secret", "rich", "-p", json.dumps({"data": {"password": base64.b64encode(changed.encode()).decode()}}))
     lab.kubectl("label", "pod", "rich", "colour=green", "--overwrite")
-    wait_for("the updates", lambda: lab.exec("rich", "cat /config/message /secret/password /down/labels /etc/motd", "main") == 'secondchangedcolour="green"first', SOON)
+    wait_for("the updates", lambda: lab.exec("rich", "cat /config/message /secret/password /down/labels /etc/motd", "main") == f'second{changed}colour="green"first', SOON)
+
+    # What came from a Secret is in memory only.
+    lab.exec("rich", "sync", "beside")
+    disks = list(pathlib.Path(lab.dir).rglob(f"{vm_of(lab, 'rich')['name']}/*.vmdk"))
+    on_disk = lambda text: any(holds(disk, text.encode()) for disk in disks)  # noqa: E731
+    expect(on_disk("from init"), f"it can be looked for in {disks}")
+    for text in (secret, changed, base64.b64encode(secret.encode()).decode()):
+        expect(not on_disk(text), f"{text} is on a disk of the VM")
 
     # The end: the sidecar is stopped when the work is done; logs outlive the VM.
     lab.exec("rich", "touch /work/end", "beside")
@@ -219,7 +263,12 @@ def probes_restarts_and_last_words(lab):
         box("message", "printf 'it is over' > /dev/termination-log; exit 3"),
         box("words", "echo last words; exit 4", terminationMessagePolicy="FallbackToLogsOnError"),
         box("hungry", "echo eating; tail /dev/zero"),
-        box("chatty", "i=0; while [ $i -lt 4000 ]; do echo \"line $i of very many\"; i=$((i+1)); done; sleep 100000")))
+        box("rootless", "true", securityContext={"runAsNonRoot": True}),
+        agnhost("tcp", "netexec", "--http-port=8090", livenessProbe={"tcpSocket": {"port": 8090}, "initialDelaySeconds": 30, **often},
+                readinessProbe={"tcpSocket": {"port": 8090}, **often}),
+        agnhost("grpc", "grpc-health-checking", "--port=5000", "--http-port=8091", readinessProbe={"grpc": {"port": 5000}, **often}),
+        box("chatty", "i=0; while [ $i -lt 4000 ]; do echo \"line $i of very many\"; i=$((i+1)); done; sleep 100000",
+            readinessProbe={"tcpSocket": {"port": 8099}, **often})))
     until(lab, "probed", "its containers run", lambda p: container(p, "chatty").get("state", {}).get("running"), BOOT)
     seen = until(lab, "probed", "a restart by the liveness probe", lambda p: container(p, "live").get("restartCount", 0) >= 1)
     last = container(seen, "live")["lastState"]["terminated"]
@@ -243,6 +292,15 @@ def probes_restarts_and_last_words(lab):
     lab.exec("probed", "rm /tmp/www/ok", "ready")
     seen = until(lab, "probed", "the probe fails", lambda p: not container(p, "ready")["ready"])
     expect(container(seen, "ready")["restartCount"] == 0, "readiness restarts nothing")
+
+    waiting = container(seen, "rootless")["state"]["waiting"]
+    expect(waiting["reason"] == "CreateContainerConfigError" and "container has runAsNonRoot and image will run as root" in waiting["message"], str(waiting))
+    seen = until(lab, "probed", "probes by TCP and gRPC succeed", lambda p: container(p, "tcp")["ready"] and container(p, "grpc")["ready"])
+    expect(container(seen, "tcp")["restartCount"] == 0 and not container(seen, "chatty")["ready"], "nobody listens on 8099")
+    lab.http(seen, "/make-not-serving", 8091)
+    seen = until(lab, "probed", "a gRPC service that is not well", lambda p: not container(p, "grpc")["ready"])
+    expect(container(seen, "grpc")["restartCount"] == 0, "readiness restarts nothing")
+    wait_for("why", lambda: any('service unhealthy (responded with "NOT_SERVING")' in m for _, m in events()), SOON)
 
     # Log files of 16 KiB, three of them.
     lines = lab.logs("probed", "chatty").splitlines()
@@ -275,16 +333,24 @@ def a_stop_is_graceful(lab):
 
 
 def a_deadline_ends_a_pod(lab):
+    wants = {"volumes": [{"name": "config", "configMap": {"name": "not-there"}}]}
+    wanting = box("main", "sleep 100000", volumeMounts=[{"name": "config", "mountPath": "/config"}])
     lab.apply(pod_of("late", box("main", "echo on time; sleep 100000"), activeDeadlineSeconds=60, grace=1),
-              pod_of("soon", box("main", "exit 0"), restart="OnFailure"))
+              pod_of("wanting", wanting, activeDeadlineSeconds=20, **wants), pod_of("soon", box("main", "exit 0"), restart="OnFailure"))
+    started = lambda p: calendar.timegm(time.strptime(p["status"]["startTime"], "%Y-%m-%dT%H:%M:%SZ"))  # noqa: E731
+    over = until(lab, "wanting", "Failed", lambda p: p["status"]["phase"] == "Failed")
+    took = time.time() - started(over)
+    expect(over["status"]["reason"] == "DeadlineExceeded" and 19 <= took <= 40 * PATIENCE, f"without its ConfigMap, after {took:.1f} s: {over['status']}")
     late = until(lab, "late", "Failed", lambda p: p["status"]["phase"] == "Failed", BOOT + 60)
     expect(late["status"]["reason"] == "DeadlineExceeded" and late["status"]["message"] == "Pod was active on the node longer than the specified deadline",
            str(late["status"]))
     state = container(late)["state"]
     expect("running" not in state, f"nothing of it runs: {state}")
+    ran = state.get("terminated", {}).get("finishedAt")
+    expect(not ran or calendar.timegm(time.strptime(ran, "%Y-%m-%dT%H:%M:%SZ")) - started(late) <= 75, f"counted from its start: {late['status']}")
     ended = until(lab, "soon", "Succeeded", lambda p: p["status"]["phase"] == "Succeeded", BOOT)
     expect(container(ended)["restartCount"] == 0, "what succeeds is not restarted on failure")
-    remove(lab, "late", "soon")
+    remove(lab, "late", "soon", "wanting")
 
 
 def images_that_cannot_be_had(lab):
@@ -318,7 +384,9 @@ def hostile_containers_do_no_harm(lab):
         box("filler", "until [ -e /fuse/fill ]; do sleep 1; done; i=0; while fallocate -l 64M /big$i 2>/dev/null; do i=$((i+1)); done; "
                       "dd if=/dev/zero of=/rest bs=64k 2>/dev/null; touch /fuse/full; sleep 100000", **fuse),
         box("bomb", "until [ -e /fuse/burn ]; do sleep 1; done; f() { f | f & }; f; sleep 100000", "48Mi", **fuse),
-        restart="Never", volumes=[{"name": "fuse", "emptyDir": {"medium": "Memory"}}]))
+        restart="Never", volumes=[{"name": "fuse", "emptyDir": {"medium": "Memory"}}]),
+        pod_of("greedy", box("main", "dd if=/dev/zero of=/much/file bs=1M count=3; sleep 100000", volumeMounts=[{"name": "much", "mountPath": "/much"}]),
+               volumes=[{"name": "much", "emptyDir": {"sizeLimit": "2Mi"}}]))
     until(lab, "hostile", "is Ready", is_ready, BOOT)
     lab.exec("hostile", "touch /fuse/fill", "witness")
     wait_for("the disk is full", lambda: lab.exec("hostile", "ls /fuse; df / | tail -n 1", "witness").startswith("fill\nfull\n"), SOON)
@@ -329,7 +397,15 @@ def hostile_containers_do_no_harm(lab):
     pod = lab.pod("hostile")
     expect(is_ready(pod) and not any(c["restartCount"] for c in pod["status"]["containerStatuses"]), str(pod["status"]))
     expect(boots(lab, "hostile") == 1, "the guest has survived")
-    remove(lab, "hostile")
+    told = lambda name: {e["reason"]: e for e in lab.get("events")["items"] if e["involvedObject"].get("name") == name}  # noqa: E731
+    seen = wait_for("both are told", lambda: (e := told("hostile")).keys() >= {"DiskFull", "ProcessLimitReached"} and e, SOON)
+    expect(seen["DiskFull"]["type"] == "Warning" and "No space left" in seen["DiskFull"]["message"], str(seen["DiskFull"]))
+    expect("bomb" in seen["ProcessLimitReached"]["message"], str(seen["ProcessLimitReached"]))
+    over = until(lab, "greedy", "Failed", lambda p: p["status"]["phase"] == "Failed")
+    message = 'Usage of EmptyDir volume "much" exceeds the limit "2Mi". '
+    expect(over["status"]["reason"] == "Evicted" and over["status"]["message"] == message, str(over["status"]))
+    wait_for("its eviction is told", lambda: told("greedy").get("Evicted", {}).get("type") == "Warning", SOON)
+    remove(lab, "hostile", "greedy")
 
 
 # ---- tests that take parts of the lab away, one after another ----

@@ -15,9 +15,10 @@ class SpecSyncTest : public ::testing::Test {
  protected:
   SpecSyncTest() { api.Service("default", "kubernetes", "10.96.0.1"); }
   void Sync() {
-    auto object = kube::Object::Parse(absl::StrCat(
-        R"({"metadata":{"name":"p","namespace":"n","uid":"u","resourceVersion":"1","generation":)", generation,
-        R"(,"labels":{"app":")", label, R"("}},"spec":)", spec, R"(,"status":{"phase":")", phase, "\"}}"));
+    auto object = kube::Object::Parse(
+        absl::StrCat(R"({"metadata":{"name":"p","namespace":"n","uid":"u","resourceVersion":"1","generation":)",
+                     generation, R"(,"labels":{"app":")", label, R"("}},"spec":)", spec, R"(,"status":{"phase":")",
+                     phase, R"(","startTime":)", start_time, "}}"));
     ASSERT_TRUE(object.ok()) << object.status();
     auto document = json::Document::Parse((*object)->json());
     kubeapi::PodView view(document->root());
@@ -50,7 +51,7 @@ class SpecSyncTest : public ::testing::Test {
                 {.node_name = "n1", .host_ip = "192.0.2.1", .dns = {.cluster_dns = {"10.96.0.10"}}}};
   PodMemory memory;
   int generation = 1;
-  std::string label = "a", phase = "Pending";
+  std::string label = "a", phase = "Pending", start_time = "null";
   std::string spec = R"({"serviceAccountName":"sa","volumes":[{"name":"v","configMap":{"name":"c"}}],
       "containers":[{"name":"c","volumeMounts":[{"name":"v","mountPath":"/v"}]}]})";
 };
@@ -106,6 +107,17 @@ TEST_F(SpecSyncTest, WhatChangesMakesANewRevisionAndNothingElseDoes) {
   generation = 2;
   Settle();
   EXPECT_GT(memory.spec->revision, revision) << "the guest reports the generation";
+}
+
+TEST_F(SpecSyncTest, ADeadlineCountsFromTheStartTimeOnceThereIsOne) {
+  spec = R"({"activeDeadlineSeconds":60,"containers":[{"name":"c"}]})";
+  kube::Background run(loop, [](SpecSync* s) -> Task<> { (void)co_await s->Run(); }(&sync));
+  Settle();
+  ASSERT_NE(memory.spec, nullptr);
+  EXPECT_EQ(memory.spec->start_time, absl::InfinitePast());
+  start_time = R"("2026-01-01T00:00:00Z")";
+  Settle();
+  EXPECT_EQ(memory.spec->start_time, absl::FromUnixSeconds(1767225600));
 }
 
 TEST_F(SpecSyncTest, LabelsReachTheFilesThatNameThem) {

@@ -36,7 +36,8 @@ struct Resolved {
     static const Data kSecret = {{"password", "s3cret"}, {"raw", std::string("\xff\xfe", 2)}};
     auto pod = json::Parse(absl::StrCat(R"({"metadata":{"name":")", given.name,
                                         R"(","namespace":"n","uid":"u","generation":7,"labels":)", given.labels,
-                                        R"(,"annotations":)", given.annotations, R"(},"spec":)", spec, "}"));
+                                        R"(,"annotations":)", given.annotations, R"(},"spec":)", spec,
+                                        R"(,"status":{"startTime":"2026-01-01T00:00:00Z"}})"));
     EXPECT_TRUE(pod.ok()) << spec;
     kubeapi::PodView view(*pod);
     refs = ReferencedObjects(view);

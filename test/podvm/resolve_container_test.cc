@@ -141,5 +141,13 @@ TEST(ResolveContainer, TerminalAndTerminationMessage) {
   EXPECT_EQ(One(R"("image":"i")").termination_message_path, "/dev/termination-log");
 }
 
+TEST(ResolveContainer, ResizePolicies) {
+  Resolved r(R"({"containers":[{"name":"c","resizePolicy":[{"resourceName":"cpu","restartPolicy":"NotRequired"},
+      {"resourceName":"memory","restartPolicy":"RestartContainer"}]}]})");
+  ASSERT_TRUE(r.ok());
+  EXPECT_FALSE(r.container().restart_for_cpu);
+  EXPECT_TRUE(r.container().restart_for_memory);
+}
+
 }  // namespace
 }  // namespace vck::podvm

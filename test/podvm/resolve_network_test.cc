@@ -120,5 +120,17 @@ TEST(ResolvConf, IsReadAsTheKubeletReadsIt) {
   EXPECT_EQ(FormatResolvConf({}), "");
 }
 
+TEST(ResolveNetwork, HostPortsAreToldOnce) {
+  constexpr std::string_view kPorts =
+      R"("containers":[{"name":"c","ports":[{"containerPort":80},{"containerPort":81,"hostPort":8081,"protocol":"UDP"}]},
+         {"name":"d","ports":[{"containerPort":82,"hostPort":8082}]}]})";
+  Resolved r(absl::StrCat("{", kPorts));
+  ASSERT_TRUE(r.ok());
+  EXPECT_EQ(r.Events(),
+            "HostPortNotSupported: hostPort is not supported, and nobody listens at the node's address: 8081/UDP of "
+            "container c, 8082/TCP of container d; use the pod's IP, or a Service");
+  EXPECT_EQ(Resolved(absl::StrCat(R"({"hostNetwork":true,)", kPorts)).Events(), "");
+}
+
 }  // namespace
 }  // namespace vck::podvm

@@ -28,6 +28,7 @@ TEST(ResolveSpec, ThePodsOwnFields) {
   EXPECT_EQ(spec.generation, 7);
   EXPECT_EQ(spec.restart_policy, guestapi::RestartPolicy::kOnFailure);
   EXPECT_EQ(spec.active_deadline_seconds, 9);
+  EXPECT_EQ(spec.start_time, absl::FromUnixSeconds(1767225600));
   EXPECT_EQ(spec.grace_seconds, 0);
   EXPECT_TRUE(spec.host_pid && spec.host_ipc && spec.share_processes);
   EXPECT_FALSE(spec.host_network);
@@ -153,6 +154,24 @@ TEST(ResolveSpec, MoreThanOneMessageHoldsIsToldNotSent) {
   EXPECT_FALSE(r.ok());
   EXPECT_EQ(r.result.reason, "ContainerCreating");
   EXPECT_NE(r.result.message.find("more than the 16 MiB"), std::string::npos) << r.result.message;
+}
+
+TEST(ResolveSpec, StorageLimitsInTheKubeletsOrderAndWords) {
+  constexpr std::string_view kPod = R"("volumes":[{"name":"v","emptyDir":{"sizeLimit":"10M"}},
+        {"name":"ram","emptyDir":{"medium":"Memory","sizeLimit":"1Mi"}},{"name":"free","emptyDir":{}}],
+      "containers":[{"name":"c","resources":{"limits":{"ephemeral-storage":"1Gi"}},"volumeMounts":[
+        {"name":"v","mountPath":"/v"},{"name":"ram","mountPath":"/r"},{"name":"free","mountPath":"/f"}]}]})";
+  Resolved r(absl::StrCat("{", kPod));
+  ASSERT_TRUE(r.ok());
+  using Kind = guestapi::StorageLimit::Kind;
+  const int64_t gib = int64_t{1} << 30;
+  const std::vector<guestapi::StorageLimit> wanted = {
+      {Kind::kVolume, "v", 10'000'000, "Usage of EmptyDir volume \"v\" exceeds the limit \"10M\". "},
+      {Kind::kPod, "", gib, "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. "},
+      {Kind::kContainer, "c", gib, "Container c exceeded its local ephemeral storage limit \"1Gi\". "}};
+  EXPECT_EQ(r.spec().storage_limits, wanted);
+  EXPECT_TRUE(Resolved(absl::StrCat(R"({"priority":2000001000,)", kPod)).spec().storage_limits.empty())
+      << "critical pods are not evicted";
 }
 
 }  // namespace

@@ -440,10 +440,6 @@ TEST(Status, DeadlineOfAPodThatNeverGotAVm) {
   w.Write();
   EXPECT_EQ(w.phase(), "Pending");
   w.now += absl::Seconds(1);
-  // A VM: its guest will see to it.
-  w.VmExists(vimtypes::PowerState::kOn);
-  EXPECT_EQ(w.Compute().phase, kubeapi::PodPhase::kPending);
-  w.VmGone();
   w.facts.create_in_flight = true;
   EXPECT_EQ(w.Compute().phase, kubeapi::PodPhase::kPending);
   w.facts.create_in_flight = false;
@@ -452,6 +448,125 @@ TEST(Status, DeadlineOfAPodThatNeverGotAVm) {
   EXPECT_EQ(json::String(w.status(), "reason"), "DeadlineExceeded");
   EXPECT_EQ(w.Ready(), "False");
   EXPECT_EQ(w.Write(), "");
+}
+
+TEST(Status, DeadlineOfAPodWhoseGuestHasNoSpec) {
+  const auto past = [](World& w) {
+    w.Write();
+    w.now += absl::Seconds(61);
+  };
+  const auto ends = [](World& w) {
+    w.Write();
+    return w.phase() == "Failed" && json::String(w.status(), "reason") == "DeadlineExceeded";
+  };
+  constexpr std::string_view kSpec =
+      R"({"restartPolicy":"Always","activeDeadlineSeconds":60,"containers":[{"name":"c","image":"img"}]})";
+  World boots_for_ever(kSpec);
+  boots_for_ever.VmExists(vimtypes::PowerState::kOn);
+  past(boots_for_ever);
+  EXPECT_TRUE(ends(boots_for_ever));
+
+  World waits_for_a_config_map(kSpec);
+  waits_for_a_config_map.VmOn();
+  waits_for_a_config_map.guest.pod_uid.clear();
+  waits_for_a_config_map.Linked();
+  past(waits_for_a_config_map);
+  EXPECT_TRUE(ends(waits_for_a_config_map));
+
+  World has_a_spec(kSpec);
+  has_a_spec.VmOn();
+  has_a_spec.Waiting("c", "CreateContainerConfigError");
+  past(has_a_spec);
+  EXPECT_FALSE(ends(has_a_spec)) << "its guest ends it, and says so";
+
+  World cannot_be_reached(kSpec);
+  cannot_be_reached.VmExists(vimtypes::PowerState::kOn);
+  cannot_be_reached.record.connection = vimtypes::ConnectionState::kDisconnected;
+  past(cannot_be_reached);
+  EXPECT_FALSE(ends(cannot_be_reached));
+}
+
+TEST(Status, AKubeletThatHasJustStartedAsksTheGuestBeforeTheDeadlineCounts) {
+  World w(R"({"restartPolicy":"Never","activeDeadlineSeconds":60,"containers":[{"name":"c","image":"img"}]})");
+  w.Write();
+  w.VmOn();
+  w.now += absl::Seconds(100);
+  w.Unlink(absl::Seconds(10));
+  EXPECT_EQ(w.Compute().phase, kubeapi::PodPhase::kPending);
+  EXPECT_EQ(w.Compute().recompute_at, w.now + absl::Seconds(30));
+  w.Unlink(absl::Seconds(40));
+  EXPECT_EQ(w.Compute().phase, kubeapi::PodPhase::kFailed);
+  w.Running("c", "r0");
+  w.Exited("c", 0);
+  w.guest.finished = true;
+  EXPECT_EQ(w.Compute().phase, kubeapi::PodPhase::kSucceeded);
+}
+
+TEST(Status, ResourcesAreThoseThatTheContainerHas) {
+  World w(R"({"restartPolicy":"Always","containers":[{"name":"c","image":"img",
+      "resources":{"limits":{"memory":"200"},"requests":{"memory":"100","cpu":"5m"}}}]})");
+  const auto resources = [&w](std::string_view field) {
+    const json::Value* found = json::Get(w.ContainerStatus("c"), field);
+    return found == nullptr ? "" : json::Serialize(*found);
+  };
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Container("c").resources = {.cpu_request_milli = 5, .memory_limit_bytes = 200, .memory_request_bytes = 100};
+  w.Write();
+  const std::string first = R"({"limits":{"memory":"200"},"requests":{"memory":"100","cpu":"5m"}})";
+  EXPECT_EQ(resources("resources"), first);
+  EXPECT_EQ(resources("allocatedResources"), R"({"memory":"100","cpu":"5m"})");
+  EXPECT_EQ(w.Write(), "");
+
+  auto& spec = w.pod.at("spec").at("containers").at(0).at("resources").as_object();
+  spec["limits"] = ParseOrDie(R"({"memory":"300"})");
+  w.pod.at("metadata").as_object()["generation"] = 2;
+  EXPECT_EQ(w.Write(), "") << "the guest does not know of it yet";
+  w.guest.generation = 2;
+  w.Linked();
+  w.Write();
+  EXPECT_EQ(resources("resources"), first);
+  EXPECT_EQ(json::String(w.Condition("PodResizeInProgress"), "status"), "True");
+  w.guest.resize_error = "in use";
+  w.Write();
+  EXPECT_EQ(json::String(w.Condition("PodResizeInProgress"), "reason"), "Error");
+  EXPECT_EQ(json::String(w.Condition("PodResizeInProgress"), "message"), "in use");
+  w.guest.resize_error.clear();
+  w.Container("c").resources->memory_limit_bytes = 300;
+  w.Write();
+  EXPECT_EQ(w.Condition("PodResizeInProgress"), nullptr);
+  EXPECT_EQ(resources("resources"), R"({"limits":{"memory":"300"},"requests":{"memory":"100","cpu":"5m"}})");
+  EXPECT_EQ(w.Write(), "");
+
+  spec["limits"] = ParseOrDie(R"({"memory":"9G"})");
+  w.pod.at("metadata").as_object()["generation"] = 3;
+  w.guest.generation = 3;
+  w.guest.resize_infeasible = "The pod's VM didn't have enough capacity";
+  w.Write();
+  EXPECT_EQ(json::String(w.Condition("PodResizePending"), "status"), "True");
+  EXPECT_EQ(json::String(w.Condition("PodResizePending"), "reason"), "Infeasible");
+  EXPECT_EQ(json::String(w.Condition("PodResizePending"), "message"), "The pod's VM didn't have enough capacity");
+  EXPECT_EQ(w.Condition("PodResizeInProgress"), nullptr);
+  EXPECT_EQ(resources("resources"), R"({"limits":{"memory":"300"},"requests":{"memory":"100","cpu":"5m"}})");
+  EXPECT_EQ(w.Write(), "");
+  w.Unlink(absl::Seconds(1));
+  EXPECT_EQ(w.Write(), "") << "what was said stands";
+}
+
+TEST(Status, APodThatWritesTooMuchIsEvicted) {
+  World w;
+  w.VmOn();
+  w.Running("c", "r0");
+  w.Write();
+  w.guest.evicted = "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ";
+  w.Write();
+  EXPECT_EQ(w.phase(), "Running") << "it is still being stopped";
+  w.Exited("c", 0);
+  w.guest.finished = true;
+  w.Write();
+  EXPECT_EQ(w.phase(), "Failed");
+  EXPECT_EQ(json::String(w.status(), "reason"), "Evicted");
+  EXPECT_EQ(json::String(w.status(), "message"), w.guest.evicted);
 }
 
 TEST(Status, RejectedPod) {
@@ -465,6 +580,18 @@ TEST(Status, RejectedPod) {
   w.Delete();
   EXPECT_EQ(w.Write(), "");
   EXPECT_TRUE(ReadyToDelete(kubeapi::PodView(w.pod), w.Vm()));
+}
+
+TEST(Status, AnAddressIsToldOnceTheGuestHasSpoken) {
+  World w;
+  w.VmOn();
+  w.Write();
+  EXPECT_EQ(json::String(w.status(), "podIP"), "");
+  w.Linked();
+  w.Write();
+  EXPECT_EQ(json::String(w.status(), "podIP"), "10.1.0.5");
+  w.ForgetAll();
+  EXPECT_EQ(w.Write(), "") << "and stays";
 }
 
 TEST(Status, NewAddressReplacesTheOld) {

@@ -32,6 +32,11 @@ inline void MergeStatus(json::Object& status, const json::Object& patch) {
       json::Array& have = status[key].as_array();
       if (!value.as_array().empty() && json::String(value.as_array()[0], "$patch") == "replace") have.clear();
       for (const json::Value& item : value.as_array()) {
+        if (json::String(item, "$patch") == "delete") {
+          for (size_t i = have.size(); i-- > 0;) {
+            if (json::String(have[i], merge_key) == json::String(item, merge_key)) have.erase(have.begin() + i);
+          }
+        }
         if (item.as_object().contains("$patch")) continue;
         json::Value* same = nullptr;
         for (json::Value& old : have) {

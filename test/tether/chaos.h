@@ -7,8 +7,10 @@
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -37,6 +39,7 @@ class Chaos {
     bool started = false, stopped = false, killed = false;
     std::set<ProbeKind> probes;  // unanswered
     std::set<HookKind> hooks;
+    std::optional<guestapi::Resources> resize;
   };
 
   uint8_t Byte() { return at_ < size_ ? data_[at_++] : 0; }
@@ -51,8 +54,9 @@ class Chaos {
   }
 
   void NewLifecycle() {
-    lifecycle_ =
-        std::make_unique<Lifecycle>(absl::StrCat("boot", boots_++), [this] { return absl::StrCat("r", ids_++); });
+    lifecycle_ = std::make_unique<Lifecycle>(
+        absl::StrCat("boot", boots_++), [this] { return absl::StrCat("r", ids_++); },
+        Capacity{.cpu_milli = 1000, .memory_bytes = 3});
   }
   [[nodiscard]] Stamp Now() const { return {now_, absl::FromUnixSeconds(1000000) + (now_ - Instant{})}; }
 
@@ -91,7 +95,7 @@ class Chaos {
   }
   void Mutate() {
     auto& c = spec_.containers[Byte() % spec_.containers.size()];
-    switch (Byte() % 6) {
+    switch (Byte() % 7) {
       case 0:
         c.image = absl::StrCat("i", Byte() % 3);
         break;
@@ -110,6 +114,10 @@ class Chaos {
       case 5:
         c.awaits_image = Flag();
         break;
+      case 6:
+        c.memory_limit_bytes = Byte() % 3;
+        c.restart_for_memory = Flag();
+        break;
     }
   }
   void ApplySpec() { Step(Apply{std::make_shared<guestapi::GuestSpec>(spec_)}); }
@@ -123,7 +131,7 @@ class Chaos {
   HandlerResult AnyResult() { return {static_cast<HandlerResult::Outcome>(Byte() % 4), "said"}; }
 
   void Move() {
-    switch (Byte() % 12) {
+    switch (Byte() % 13) {
       case 0:
       case 1:
       case 2:
@@ -140,6 +148,8 @@ class Chaos {
         return OnHook(AnyRun());
       case 9:
         return Pass();
+      case 12:
+        return OnResized(AnyRun());
       case 10:
         switch (Byte() % 8) {
           case 0:
@@ -151,6 +161,9 @@ class Chaos {
             ApplySpec();  // an old one
             spec_.revision += 1;
             return;
+          case 3:
+            if (Flag()) return Step(Exceeded{"too much"});
+            return Step(Noticed{.container = "", .reason = "DiskFull", .message = "full"});
           default:
             Mutate();
             ++spec_.revision;
@@ -178,6 +191,12 @@ class Chaos {
     const auto kind = static_cast<ProbeKind>(Byte() % 3);
     if (auto it = live_.find(id); it != live_.end()) it->second.probes.erase(kind);
     Step(ProbeDone{.run_id = id, .kind = kind, .result = AnyResult()});
+  }
+  void OnResized(const std::string& id) {
+    auto it = live_.find(id);
+    if (it == live_.end() || !it->second.resize) return Step(Resized{.run_id = id});
+    const guestapi::Resources resources = *std::exchange(it->second.resize, std::nullopt);
+    Step(Resized{.run_id = id, .resources = resources, .error = Flag() ? "no" : ""});
   }
   void OnHook(const std::string& id) {
     const auto kind = static_cast<HookKind>(Byte() % 2);
@@ -265,6 +284,12 @@ class Chaos {
     Check(run.started && run.hooks.insert(hook.kind).second, "a hook too early or twice");
     Check(hook.kind != HookKind::kPreStop || !run.stopped, "preStop after the stop");
     Check(hook.timeout > absl::ZeroDuration(), "a hook without time");
+  }
+  void On(const ResizeContainer& resize) {
+    LiveRun& run = Live(resize.run_id, "a resize");
+    Check(run.started && !run.stopped && !run.killed, "a resize of what does not run");
+    Check(!run.resize, "two resizes at once");
+    run.resize = resize.resources;
   }
   void On(const EndHandlers& end) { Check(!live_.contains(end.run_id), "a live run's handlers are ended"); }
 

@@ -42,9 +42,9 @@ struct Vch {
     return config;
   }
   // A certificate of this VCH for any key.
-  [[nodiscard]] std::string Sign(const std::string& subject, const std::string& name,
-                                 const std::string& uri = "") const {
-    http::CertRequest request{.common_name = name, .now = absl::Now()};
+  [[nodiscard]] std::string Sign(const std::string& subject, const std::string& name, const std::string& uri = "",
+                                 absl::Time now = absl::Now()) const {
+    http::CertRequest request{.common_name = name, .now = now};
     request.dns_names = {std::string(guestapi::kTetherDnsName)};
     if (!uri.empty()) request.uris = {uri};
     return *http::SignCertificate(subject, request, ca, key);
@@ -57,12 +57,13 @@ struct Vch {
     return *(*http::CertificateIssuer::Create(ca, key))->Issue(public_key, request);
   }
   // A client with `client_key` ("": none), certified by this VCH.
-  [[nodiscard]] std::shared_ptr<http::TlsContext> Client(const std::string& client_key) const {
+  [[nodiscard]] std::shared_ptr<http::TlsContext> Client(const std::string& client_key,
+                                                         absl::Time now = absl::Now()) const {
     http::TlsOptions options;
     options.insecure = true;
     if (!client_key.empty()) {
       options.client_key_pem = client_key;
-      options.client_cert_pem = Sign(client_key, "client");
+      options.client_cert_pem = Sign(client_key, "client", "", now);
     }
     return *http::TlsContext::Client(options);
   }

@@ -2,8 +2,10 @@
 #include "tether/journal.h"
 
 #include <filesystem>
+#include <fstream>
 #include <string>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "gmock/gmock.h"
@@ -260,19 +262,51 @@ TEST_F(JournalFileTest, GivesBackTheLastThatWasStored) {
     ASSERT_TRUE(back.ok()) << back.status();
     EXPECT_EQ(*back, text);
   }
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1) << "nothing is left beside it";
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 2) << "two slots and nothing beside them";
+}
+
+TEST_F(JournalFileTest, WhatWasBeingWrittenWhenThePowerWentDoesNotCount) {
+  EXPECT_TRUE(loop_.Run(file_.Store("one")).ok());
+  EXPECT_TRUE(loop_.Run(file_.Store("two")).ok());
+  std::fstream slot(path_ + ".1", std::ios::in | std::ios::out);
+  slot.seekp(70);  // in its text, after 69 bytes of head
+  slot << "X";
+  slot.close();
+  EXPECT_EQ(*file_.Load(), "one");
+  EXPECT_TRUE(loop_.Run(file_.Store("three")).ok());
+  EXPECT_EQ(*file_.Load(), "three");
 }
 
 TEST_F(JournalFileTest, AStoreThatFailsLeavesTheOldOne) {
   EXPECT_TRUE(loop_.Run(file_.Store("old")).ok());
+  std::filesystem::remove(path_ + ".1");
   // A write to this fails as on a full disk.
-  std::filesystem::create_symlink("/dev/full", path_ + ".new");
+  std::filesystem::create_symlink("/dev/full", path_ + ".1");
   EXPECT_FALSE(loop_.Run(file_.Store("new")).ok()) << "and no link is followed";
   EXPECT_EQ(*file_.Load(), "old");
+  std::filesystem::remove(path_ + ".1");
   EXPECT_TRUE(loop_.Run(file_.Store("newer")).ok());
   EXPECT_EQ(*file_.Load(), "newer");
   std::filesystem::remove_all(folder_);
   EXPECT_FALSE(loop_.Run(file_.Store("nowhere")).ok());
+}
+
+TEST_F(JournalFileTest, NeedsNoRoomAfterTheFirst) {
+  EXPECT_TRUE(loop_.Run(file_.Store(std::string(1000, 'a'))).ok());
+  const auto blocks = [&] {
+    blkcnt_t out = 0;
+    for (const char* slot : {".0", ".1"}) {
+      struct stat info{};
+      EXPECT_EQ(::stat((path_ + slot).c_str(), &info), 0);
+      out += info.st_blocks;
+    }
+    return out;
+  };
+  const blkcnt_t before = blocks();
+  // 64 KiB in each, written.
+  EXPECT_GE(before, 2 * 128);
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(loop_.Run(file_.Store(std::string(50000, 'b'))).ok());
+  EXPECT_EQ(blocks(), before);
 }
 
 }  // namespace

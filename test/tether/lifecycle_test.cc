@@ -233,6 +233,50 @@ TEST(Lifecycle, AShorterDeadlineOfALaterSpecCountsFromTheBeginning) {
   EXPECT_TRUE(pod.State().deadline_exceeded);
 }
 
+TEST(Lifecycle, TheDeadlineCountsFromThePodsStart) {
+  GuestSpec spec = PodSpec(kAlways, {Container("c", "")});
+  spec.active_deadline_seconds = 60;
+  spec.grace_seconds = 1;
+  Pod pod;
+  pod.Pass(absl::Seconds(20));  // booting
+  spec.start_time = pod.Now().wall - absl::Seconds(50);
+  pod.Apply(spec);
+  pod.Pass(absl::Seconds(9));
+  EXPECT_FALSE(pod.State().deadline_exceeded);
+  pod.Reboot();
+  pod.Pass(absl::Seconds(2));
+  EXPECT_TRUE(pod.State().deadline_exceeded);
+
+  Pod late;
+  spec.start_time = late.Now().wall - absl::Seconds(61);
+  late.Apply(spec);
+  EXPECT_TRUE(late.State().deadline_exceeded);
+  EXPECT_TRUE(late.finished());
+  EXPECT_EQ(late.TakeLog(), "");
+
+  Pod ahead;  // of what its clock says: no deadline comes later than by a whole period
+  spec.start_time = ahead.Now().wall + absl::Hours(1);
+  ahead.Apply(spec);
+  ahead.Pass(absl::Seconds(61));
+  EXPECT_TRUE(ahead.State().deadline_exceeded);
+}
+
+TEST(Lifecycle, WhoWritesTooMuchIsEvicted) {
+  Pod pod(PodSpec(kAlways, {Container("c", "ignore-term; sleep infinity")}));
+  pod.Pass(absl::Seconds(1));
+  pod.TakeEvents();
+  pod.Step(Noticed{.container = "c", .reason = "ProcessLimitReached", .message = "no more"});
+  pod.Step(Exceeded{"Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". "});
+  EXPECT_EQ(pod.TakeEvents()[0], "!ProcessLimitReached c: no more");
+  pod.Pass(absl::Seconds(3));
+  EXPECT_EQ(pod.TakeLog(), "c@0 TERM:c@1 KILL:c@3");
+  EXPECT_TRUE(pod.finished());
+  EXPECT_EQ(pod.State().evicted, "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ");
+  pod.Reboot();
+  EXPECT_TRUE(pod.finished());
+  EXPECT_NE(pod.State().evicted, "");
+}
+
 TEST(Lifecycle, ADeadlineAfterTheEndChangesNothing) {
   GuestSpec spec = PodSpec(kNever, {Container("c", "exit 0")});
   spec.active_deadline_seconds = 10;
@@ -240,6 +284,25 @@ TEST(Lifecycle, ADeadlineAfterTheEndChangesNothing) {
   pod.Pass(absl::Seconds(30));
   EXPECT_TRUE(pod.finished());
   EXPECT_FALSE(pod.State().deadline_exceeded);
+}
+
+TEST(Lifecycle, WhatWaitsForARestartIsKnownWhateverTheReason) {
+  ContainerSpec ruled = Container("ruled", "exit 42");
+  ruled.restart_rules = {{.exit_codes = {42}}};
+  Pod pod(PodSpec(kNever, {ruled, Container("over", "exit 3"), Container("runs", "")}));
+  pod.Pass(absl::Seconds(1));
+  EXPECT_EQ(pod.View(), "ruled=CrashLoopBackOff*1 over=Error(3) runs=Running/ready");
+  EXPECT_TRUE(pod.lifecycle().Waits("ruled"));
+  EXPECT_FALSE(pod.lifecycle().Waits("over"));
+  EXPECT_FALSE(pod.lifecycle().Waits("runs"));
+
+  ContainerSpec sick = Container("sick", "trap 'exit 0' TERM; sleep infinity");  // ends well when it is killed
+  sick.liveness = guestapi::Probe{.period = 1, .failure_threshold = 1};
+  Pod ends_well(PodSpec(kOnFailure, {sick}));
+  ends_well.Answer("sick/liveness", "f");
+  ends_well.Pass(absl::Seconds(4));
+  EXPECT_EQ(ends_well.View(), "sick=CrashLoopBackOff*1");
+  EXPECT_TRUE(ends_well.lifecycle().Waits("sick"));
 }
 
 TEST(Lifecycle, OnlyNewerSpecsOfTheSamePodCount) {

@@ -47,8 +47,8 @@ inline guestapi::GuestSpec PodSpec(guestapi::RestartPolicy policy, std::vector<g
 
 class Pod {
  public:
-  Pod() { Boot(); }
-  explicit Pod(guestapi::GuestSpec spec) : Pod() { Apply(std::move(spec)); }
+  explicit Pod(Capacity capacity = {}) : capacity_(capacity) { Boot(); }
+  explicit Pod(guestapi::GuestSpec spec, Capacity capacity = {}) : Pod(capacity) { Apply(std::move(spec)); }
 
   void Apply(guestapi::GuestSpec spec) {
     Step(tether::Apply{std::make_shared<const guestapi::GuestSpec>(std::move(spec))});
@@ -62,6 +62,8 @@ class Pod {
   void Answer(const std::string& what, std::string script, absl::Duration takes = absl::ZeroDuration()) {
     answers_[what] = {std::move(script), takes};
   }
+  // Resizes come to this; "": they succeed.
+  void FailResizes(std::string error) { resize_error_ = std::move(error); }
   // Switched off hard and on again; the journal is all that is left.
   void Reboot() {
     std::string journal = Encode(lifecycle_->ToJournal(Now()));
@@ -128,8 +130,9 @@ class Pod {
     handling_.clear();
     runtime_ = nullptr;
     seen_ = 0;
-    lifecycle_ = std::make_unique<Lifecycle>(absl::StrCat("boot", boots_ == 0 ? "" : absl::StrCat(boots_)),
-                                             [this] { return absl::StrCat("run-", ++runs_); });
+    lifecycle_ = std::make_unique<Lifecycle>(
+        absl::StrCat("boot", boots_ == 0 ? "" : absl::StrCat(boots_)), [this] { return absl::StrCat("run-", ++runs_); },
+        capacity_);
     ++boots_;
     runtime_ = std::make_unique<FakeRuntime>(clock_, [this](Event event) { Step(std::move(event)); });
   }
@@ -151,6 +154,13 @@ class Pod {
   void Do(const KillContainer& kill) {
     log_.push_back(absl::StrCat("KILL:", names_[kill.run_id], "@", Seconds()));
     runtime_->Kill(kill.run_id);
+  }
+  void Do(const ResizeContainer& resize) {
+    log_.push_back(absl::StrCat("resize:", names_[resize.run_id], "@", Seconds()));
+    if (resize_error_.empty()) return runtime_->Resize(resize.run_id, resize.resources);
+    handling_[resize.run_id].push_back(clock_.Schedule(clock_.Now(), [this, resize] {
+      Step(Resized{.run_id = resize.run_id, .resources = resize.resources, .error = resize_error_});
+    }));
   }
   void Do(const EndHandlers& end) { handling_.erase(end.run_id); }
   void Do(const RunProbe& probe) {
@@ -186,6 +196,8 @@ class Pod {
   }
 
   FakeClock clock_;
+  Capacity capacity_;
+  std::string resize_error_;
   int runs_ = 0, boots_ = 0;
   int64_t seen_ = 0;
   std::map<std::string, std::string> names_;

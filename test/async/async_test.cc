@@ -169,7 +169,6 @@ TEST(RateLimiter, BurstThenSteady) {
 TEST(Backoff, GrowsToItsCapAndStartsAgain) {
   Backoff backoff({.initial = absl::Seconds(1), .max = absl::Seconds(5), .factor = 2, .jitter = 0}, 1);
   std::vector<absl::Duration> delays;
-  delays.reserve(100);
   for (int i = 0; i < 100; ++i) delays.push_back(backoff.Next());
   EXPECT_EQ(delays[0], absl::Seconds(1));
   EXPECT_EQ(delays[2], absl::Seconds(4));

@@ -5,7 +5,6 @@
 #include <string>
 #include <string_view>
 
-#include "absl/strings/str_cat.h"
 #include "http/h1.h"
 
 namespace {
@@ -44,7 +43,7 @@ Result Parse(MessageParser::Kind kind, std::string_view data, size_t piece) {
   // may not.
   if (result.error || !parser.done()) return {.error = true};
   result.status = parser.status();
-  for (const auto& [name, value] : parser.headers().fields()) absl::StrAppend(&result.fields, name, ":", value, "\n");
+  for (const auto& [name, value] : parser.headers().fields()) result.fields += name + ":" + value + "\n";
   result.method = parser.TakeMethod();
   result.target = parser.TakeTarget();
   return result;

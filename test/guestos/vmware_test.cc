@@ -56,7 +56,7 @@ class FakeHost : public Backdoor {
         if (channel->size == 0) Got(channel);
         return Status(r, high_bandwidth ? 0x81 : 0x01);
       case 2: {
-        if (checkpoints > 0 && checkpoints-- > 0) return Status(r, 0x10);
+        if (TakeOne(&checkpoints)) return Status(r, 0x10);
         const auto piece = static_cast<uint32_t>(r->bx);
         char bytes[4];
         std::memcpy(bytes, &piece, 4);
@@ -79,7 +79,7 @@ class FakeHost : public Backdoor {
           channel->out.pop_front();
           return Status(r, 0x01);
         }
-        if (checkpoints > 0 && checkpoints-- > 0) return Status(r, 0x10);
+        if (TakeOne(&checkpoints)) return Status(r, 0x10);
         uint32_t piece = 0;
         const std::string& out = channel->out.front();
         const size_t n = std::min(sizeof piece, out.size() - channel->sent);
@@ -101,11 +101,12 @@ class FakeHost : public Backdoor {
     EXPECT_EQ(r->dx & 0xFFFF, 0x5659u);
     Channel* channel = Find(r->dx >> 16, r->bp, r->di);
     ASSERT_NE(channel, nullptr);
-    if (checkpoints > 0 && checkpoints-- > 0) {
+    if (TakeOne(&checkpoints)) {
       r->bx = 0x10u << 16;
       return;
     }
-    channel->in.assign(reinterpret_cast<const char*>(r->si), r->cx);
+    // The registers hold addresses.
+    channel->in.assign(reinterpret_cast<const char*>(r->si), r->cx);  // NOLINT(performance-no-int-to-ptr)
     Got(channel);
     r->bx = 1u << 16;
   }
@@ -114,7 +115,8 @@ class FakeHost : public Backdoor {
     Channel* channel = Find(r->dx >> 16, r->si, r->bp);
     ASSERT_NE(channel, nullptr);
     EXPECT_EQ(r->cx, channel->out.front().size());
-    std::memcpy(reinterpret_cast<char*>(r->di), channel->out.front().data(), r->cx);
+    void* to = reinterpret_cast<void*>(r->di);  // NOLINT(performance-no-int-to-ptr)
+    std::memcpy(to, channel->out.front().data(), r->cx);
     r->bx = 1u << 16;
   }
   [[nodiscard]] size_t open_channels() const { return channels_.size(); }
@@ -129,6 +131,11 @@ class FakeHost : public Backdoor {
     size_t sent = 0;
   };
   static void Status(BackdoorRegisters* r, uint64_t status) { r->cx = status << 16; }
+  static bool TakeOne(int* left) {
+    if (*left == 0) return false;
+    --*left;
+    return true;
+  }
   Channel* Find(uint64_t id, uint64_t high, uint64_t low) {
     auto it = channels_.find(id);
     if (it == channels_.end() || it->second.cookie_high != high || it->second.cookie_low != low) return nullptr;
@@ -136,7 +143,7 @@ class FakeHost : public Backdoor {
   }
   void Open(BackdoorRegisters* r) {
     const bool with_cookie = (r->bx & 0x80000000) != 0;
-    if (refuse_open > 0 && refuse_open-- > 0) return Status(r, 0);
+    if (TakeOne(&refuse_open)) return Status(r, 0);
     if (with_cookie && !cookies) return Status(r, 0);
     const uint64_t id = ++last_;
     Channel& channel = channels_[id];

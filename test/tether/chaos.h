@@ -108,7 +108,7 @@ class Chaos {
       case 3:
         spec_.active_deadline_seconds = Byte();
         break;
-      case 4:
+      default:
         spec_.grace_seconds = Byte() % 8;
         break;
       case 5:

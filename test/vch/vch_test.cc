@@ -2,7 +2,6 @@
 #include "gtest/gtest.h"
 #include "vch/names.h"
 #include "vch/pod_key.h"
-#include "vch/privileges.h"
 
 namespace vck::vch {
 namespace {
@@ -80,8 +79,6 @@ TEST(PodKey, SkipsWhatIsNewAndRefusesWhatIsWrong) {
     EXPECT_TRUE(absl::IsInvalidArgument(ParsePodKey(bad).status())) << bad;
   }
 }
-
-TEST(Privileges, AreListed) { EXPECT_GT(RequiredPrivileges().size(), 20U); }
 
 TEST(PodKeyImages, KeepOrderAndRefuseNonsense) {
   const std::vector<PodImage> images = {{"busybox", "docker.io/library/busybox@sha256:ab"},

@@ -52,7 +52,8 @@ class KubeletApiImpl : public KubeletApi {
               .auth = auth_,
               .archive = deps_.archive,
               .health = [this] { return Health(); },
-              .observer = &observer_},
+              .observer = &observer_,
+              .registry = &deps_.registry},
              {.idle_timeout = options_.streaming_idle}) {
     RegisterMetrics(options.kube.node_name);
     auth_.SetClientCa(tls_->state().client_ca);

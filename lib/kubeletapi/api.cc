@@ -80,6 +80,11 @@ Query FormOf(const http::Request& request, const Query& query) {
   return out;
 }
 
+http::Response NoSuchProtocol(std::vector<std::string> offered) {
+  std::erase_if(offered, IsTokenProtocol);
+  return Text(403, absl::StrCat("requested protocol(s) are not supported: [", absl::StrJoin(offered, " "), "]"));
+}
+
 // What the tether said about a container that has no such process: in the kubelet's words and with its status.
 http::Response CommandError(const Status& status, std::string_view container) {
   if (absl::IsNotFound(status)) return Text(500, absl::StrCat("container not found (\"", container, "\")"));
@@ -300,9 +305,7 @@ Task<Status> Api::ExecOrAttach(Call call, bool attach) {
   if (http::IsWebSocketRequest(request)) {
     socket = ChooseCommandProtocol(request);
     if (!socket) {
-      co_return co_await exchange.Respond(
-          Text(403, absl::StrCat("requested protocol(s) are not supported: [",
-                                 absl::StrJoin(http::WebSocketProtocols(request), " "), "]")));
+      co_return co_await exchange.Respond(NoSuchProtocol(http::WebSocketProtocols(request)));
     }
     auto headers = http::AcceptWebSocket(request, socket->protocol);
     if (!headers.ok()) co_return co_await exchange.Respond(Text(400, std::string(headers.status().message())));
@@ -402,8 +405,7 @@ Task<Status> Api::PortForward(Call call) {
       }
       protocol.base64 = chosen == "v4.base64.channel.k8s.io";
       if (chosen.empty()) {
-        co_return co_await exchange.Respond(
-            Text(403, absl::StrCat("requested protocol(s) are not supported: [", absl::StrJoin(offered, " "), "]")));
+        co_return co_await exchange.Respond(NoSuchProtocol(offered));
       }
     }
     auto headers = http::AcceptWebSocket(request, chosen);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <sstream>
 
@@ -352,6 +353,12 @@ void App::Impl::RegisterMetrics() {
         [this] { return vsphere ? static_cast<double>(vsphere->inventory.stats().relists) : 0; });
   value("vch_kubelet_events_dropped_total", "Events that a full queue dropped.", true,
         [this] { return static_cast<double>(recorder->stats().dropped); });
+  value("kubelet_certificate_manager_client_ttl_seconds",
+        "How long the node's client certificate is still valid, negative once it is not; +Inf: none that is renewed.",
+        false, [this] {
+          if (!client_certificate) return std::numeric_limits<double>::infinity();
+          return absl::ToDoubleSeconds(client_certificate->expires() - clock.WallNow());
+        });
   value("vch_kubelet_api_calls_total", "Requests sent to the API server.", true, [this] {
     double n = 0;
     for (const auto& [what, count] : client->calls()) n += static_cast<double>(count);

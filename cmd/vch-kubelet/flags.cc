@@ -128,7 +128,7 @@ void AddFlags(FlagSet& f, node::Options& o) {
         "how long it is remembered that somebody may do something");
   f.Add("authorization-webhook-cache-unauthorized-ttl", o.api.unauthorized_ttl, "and that somebody may not");
   f.Add("streaming-connection-idle-timeout", o.api.streaming_idle,
-        "exec, attach and port-forward are ended after so long without a byte");
+        "exec, attach and port-forward are ended after so long without a byte; 0: never");
 
   f.Group("Images");
   f.Add("registries", o.images.registries, "JSON file with mirrors, CAs and credentials of registries");

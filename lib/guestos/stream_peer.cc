@@ -12,7 +12,8 @@ namespace {
 using guestapi::StreamChannel;
 
 constexpr size_t kReadBytes = size_t{16} * 1024;
-constexpr absl::Duration kLinger = absl::Seconds(5);
+// As long as the kubelet waits for its client: until that reads, the kubelet does not read, either.
+constexpr absl::Duration kLinger = absl::Minutes(15);
 
 Task<Status> Drain(http::Stream* stream) {
   std::array<char, 1024> buffer;
@@ -39,7 +40,7 @@ Task<Status> StreamPeer::Send(StreamChannel channel, std::string data) {
 Task<> StreamPeer::Finish(Clock* clock, guestapi::StreamStatus status) {
   if (!(co_await Send(StreamChannel::kStatus, guestapi::Encode(status))).ok()) co_return;
   co_await stream_->ShutdownWrite();
-  // Closing with something unread would reset the connection, and the status might be lost.
+  // Closing would answer what still comes with a reset, and what is not read yet might be lost.
   (void)co_await WithTimeout(*clock, kLinger, "the peer's closing", Drain(stream_.get()));
 }
 

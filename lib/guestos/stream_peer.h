@@ -21,7 +21,7 @@ class StreamPeer {
 
   // Cut into frames; returns when the connection has taken it all. Several may send.
   Task<Status> Send(guestapi::StreamChannel channel, std::string data);
-  // The last frame; then waits a little for the peer to close.
+  // The last frame; then waits for the peer to close, a quarter of an hour at most.
   Task<> Finish(Clock* clock, guestapi::StreamStatus status);
   void Close() { stream_->Close(); }
 

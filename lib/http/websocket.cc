@@ -256,7 +256,8 @@ class WebSocket::Answers : public WebSocketEvents {
     events_->OnMessage(kind, piece, begin, end);
   }
   void OnPing(std::string_view payload) override {
-    AppendWebSocketFrame(&socket_->output_, WebSocketOp::kPong, payload);
+    // Nothing may follow our close frame (§5.5.1), and the stream may be half-closed.
+    if (!socket_->close_sent_) AppendWebSocketFrame(&socket_->output_, WebSocketOp::kPong, payload);
     events_->OnPing(payload);
   }
   void OnPong(std::string_view payload) override { events_->OnPong(payload); }

@@ -42,6 +42,7 @@ StatusOr<std::unique_ptr<ClientCertificate>> ClientCertificate::Adopt(Clock& clo
   if (keep) RETURN_IF_ERROR(StoreKeyPair(options.store_file, whom, pair));
   std::unique_ptr<ClientCertificate> out(new ClientCertificate(clock, pool, std::move(options)));
   out->renew_at_ = RenewalTime(given);
+  out->expires_ = given.not_after;
   // As the file has it: another look at that finds nothing new.
   config->tls.client_cert_pem = config->tls.client_key_pem = KeyPairText(whom, pair);
   config->identity.client_cert_file = config->identity.client_key_file = out->options_.store_file;
@@ -62,6 +63,7 @@ Task<Status> ClientCertificate::Renew(Client& client) {
   CO_RETURN_IF_ERROR(co_await Offload(pool_, [path = options_.store_file, whom = std::move(whom),
                                               pair = std::move(pair)] { return StoreKeyPair(path, whom, pair); }));
   renew_at_ = RenewalTime(info);
+  expires_ = info.not_after;
   client.RefreshCredentials();
   Log(Severity::kInfo, "The node's client certificate was renewed", {{"expires", Date(info.not_after)}});
   co_return absl::OkStatus();

@@ -30,6 +30,7 @@ class ClientCertificate {
                                                             RestConfig* config);
   // Renews until cancelled. The client must be of the configuration that was adopted.
   Task<> Run(Client& client);
+  [[nodiscard]] absl::Time expires() const { return expires_; }
 
  private:
   ClientCertificate(Clock& clock, asio::thread_pool& pool, Options options)
@@ -39,7 +40,7 @@ class ClientCertificate {
   Clock& clock_;
   asio::thread_pool& pool_;
   Options options_;
-  absl::Time renew_at_;
+  absl::Time renew_at_, expires_;
 };
 
 }  // namespace vck::kube

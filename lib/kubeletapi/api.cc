@@ -80,6 +80,11 @@ Query FormOf(const http::Request& request, const Query& query) {
   return out;
 }
 
+http::Response NoSuchProtocol(std::vector<std::string> offered) {
+  std::erase_if(offered, IsTokenProtocol);
+  return Text(403, absl::StrCat("requested protocol(s) are not supported: [", absl::StrJoin(offered, " "), "]"));
+}
+
 // What the tether said about a container that has no such process: in the kubelet's words and with its status.
 http::Response CommandError(const Status& status, std::string_view container) {
   if (absl::IsNotFound(status)) return Text(500, absl::StrCat("container not found (\"", container, "\")"));
@@ -253,6 +258,14 @@ Task<Status> Api::ArchivedLogs(http::Exchange& exchange, Place place, LogOptions
   co_return co_await exchange.Respond(Text(400, std::string(status.message())));
 }
 
+void Api::Count(const char* kind, bool websocket, std::string_view protocol) {
+  if (deps_.registry == nullptr) return;
+  deps_.registry
+      ->counter("vch_kubelet_streams_total", "Streams that were begun, by what the client speaks.",
+                {{"kind", kind}, {"transport", websocket ? "websocket" : "spdy"}, {"protocol", std::string(protocol)}})
+      .Increment();
+}
+
 // ---- commands ----
 
 Task<Status> Api::ExecOrAttach(Call call, bool attach) {
@@ -292,9 +305,7 @@ Task<Status> Api::ExecOrAttach(Call call, bool attach) {
   if (http::IsWebSocketRequest(request)) {
     socket = ChooseCommandProtocol(request);
     if (!socket) {
-      co_return co_await exchange.Respond(
-          Text(403, absl::StrCat("requested protocol(s) are not supported: [",
-                                 absl::StrJoin(http::WebSocketProtocols(request), " "), "]")));
+      co_return co_await exchange.Respond(NoSuchProtocol(http::WebSocketProtocols(request)));
     }
     auto headers = http::AcceptWebSocket(request, socket->protocol);
     if (!headers.ok()) co_return co_await exchange.Respond(Text(400, std::string(headers.status().message())));
@@ -323,13 +334,16 @@ Task<Status> Api::ExecOrAttach(Call call, bool attach) {
 
   std::string leftover;
   CO_ASSIGN_OR_RETURN(auto stream, co_await exchange.Upgrade(std::move(upgrade), &leftover));
+  Count(attach ? "attach" : "exec", socket.has_value(), socket ? socket->protocol : negotiated.protocol);
   CommandClientOptions options{
       .streams = *streams, .what = attach ? "error attaching to container" : "error executing command in container"};
   auto client = socket ? MakeWebSocketCommandClient(std::move(stream), std::move(leftover), *socket, std::move(options))
                        : MakeSpdyCommandClient(std::move(stream), std::move(leftover),
                                                CommandVersionOf(negotiated.protocol), std::move(options));
   co_await RunCommandSession(deps_.clock, std::move(client), *std::move(guest),
-                             {.idle_timeout = options_.idle_timeout, .creation_timeout = options_.creation_timeout});
+                             {.idle_timeout = options_.idle_timeout,
+                              .creation_timeout = options_.creation_timeout,
+                              .linger = options_.linger});
   co_return absl::OkStatus();
 }
 
@@ -377,7 +391,8 @@ Task<Status> Api::PortForward(Call call) {
                              .pod = absl::StrCat(path[2], "_", path[1]),
                              .uid = uid,
                              .idle_timeout = options_.idle_timeout,
-                             .creation_timeout = options_.creation_timeout};
+                             .creation_timeout = options_.creation_timeout,
+                             .linger = options_.linger};
   std::string leftover;
   if (socket) {
     ChannelProtocol protocol;
@@ -390,13 +405,13 @@ Task<Status> Api::PortForward(Call call) {
       }
       protocol.base64 = chosen == "v4.base64.channel.k8s.io";
       if (chosen.empty()) {
-        co_return co_await exchange.Respond(
-            Text(403, absl::StrCat("requested protocol(s) are not supported: [", absl::StrJoin(offered, " "), "]")));
+        co_return co_await exchange.Respond(NoSuchProtocol(offered));
       }
     }
     auto headers = http::AcceptWebSocket(request, chosen);
     if (!headers.ok()) co_return co_await exchange.Respond(Text(400, std::string(headers.status().message())));
     CO_ASSIGN_OR_RETURN(auto stream, co_await exchange.Upgrade(*std::move(headers), &leftover));
+    Count("portForward", true, chosen);
     if (tunnelled) {
       co_await RunSpdyPortForward(deps_.clock, MakeWebSocketStream(std::move(stream), std::move(leftover)), "",
                                   std::move(options));
@@ -417,6 +432,7 @@ Task<Status> Api::PortForward(Call call) {
   upgrade.Add("Connection", "Upgrade");
   upgrade.Add("Upgrade", "SPDY/3.1");
   CO_ASSIGN_OR_RETURN(auto stream, co_await exchange.Upgrade(std::move(upgrade), &leftover));
+  Count("portForward", false, negotiated.protocol);
   co_await RunSpdyPortForward(deps_.clock, std::move(stream), std::move(leftover), std::move(options));
   co_return absl::OkStatus();
 }

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "async/clock.h"
 #include "async/task.h"
@@ -14,6 +15,7 @@
 #include "kubeletapi/observer.h"
 #include "kubeletapi/pod_directory.h"
 #include "kubeletapi/target.h"
+#include "metrics/metrics.h"
 
 namespace vck::kubeletapi {
 
@@ -24,6 +26,7 @@ using OpenLogArchive = std::function<Task<StatusOr<std::unique_ptr<http::BodyRea
 struct ApiOptions {
   absl::Duration idle_timeout = absl::Hours(4);  // of exec, attach and port-forward
   absl::Duration creation_timeout = absl::Seconds(30);
+  absl::Duration linger = absl::Minutes(15);    // for a client to take the end
   absl::Duration run_timeout = absl::Hours(4);  // of /run
 };
 
@@ -37,6 +40,7 @@ class Api {
     OpenLogArchive archive;          // may be empty
     std::function<Status()> health;  // may be empty: healthy
     Observer* observer = nullptr;    // null: figures and configuration are not found
+    metrics::Registry* registry = nullptr;
   };
   Api(Deps deps, ApiOptions options) : deps_(std::move(deps)), options_(options) {}
 
@@ -63,6 +67,8 @@ class Api {
 
   // The log of a container of a pod without guest. Empty reader: there is none either.
   Task<Status> ArchivedLogs(http::Exchange& exchange, Place place, LogOptions options, Status why);
+  // One more stream; `protocol` is one that we know.
+  void Count(const char* kind, bool websocket, std::string_view protocol);
   Task<StatusOr<guestlink::OpenedStream>> OpenTunnel(std::string uid, uint16_t port);
 
   Deps deps_;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "async/task.h"
 #include "base/status.h"
@@ -19,6 +20,9 @@ struct Refusal {
   int status = 0;
   std::string body;
 };
+
+// A subprotocol of a WebSocket that is a token: not to be told to anybody.
+bool IsTokenProtocol(std::string_view protocol);
 
 class Auth {
  public:

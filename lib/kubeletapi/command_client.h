@@ -34,7 +34,8 @@ class CommandClient {
   [[nodiscard]] virtual bool ready() const = 0;
   // kStdout or kStderr. Returns when it is written; what the client did not ask for is dropped.
   virtual Task<Status> Write(guestapi::StreamChannel output, std::string_view data) = 0;
-  // The command has ended: ends the outputs and tells how. The connection stays open for the client to close.
+  // The command has ended: ends the outputs, tells how, and half-closes. Until the client closes it is read, and
+  // answered no more.
   virtual Task<Status> Finish(const guestapi::StreamStatus& status) = 0;
   [[nodiscard]] virtual http::Stream& stream() = 0;
   // Bytes that have gone either way.

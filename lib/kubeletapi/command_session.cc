@@ -63,7 +63,8 @@ class Session {
     if (!(co_await client_->Start()).ok()) co_return;
     Liveness liveness(clock_, options_.idle_timeout,
                       {.moved = [this] { return client_->moved() + moved_; },
-                       .hung_up = [this] { return client_->stream().HungUp() || guest_->HungUp(); },
+                       // A guest that has is read to its end, as soon as the client takes it.
+                       .hung_up = [this] { return client_->stream().HungUp(); },
                        .end = [this] { group_.Cancel(); }});
     auto creation = clock_.Schedule(clock_.Now() + options_.creation_timeout, [this] {
       if (ready_.IsSet()) return;
@@ -87,14 +88,14 @@ class Session {
       if (!more.ok()) LogV(3, "The client of a command has failed", {{"err", more.status()}});
       const bool gone = !more.ok() || !*more;
       const std::string frames = std::exchange(input.frames, {});
-      if (guest_reads && !frames.empty()) {
+      const auto guest = self->guest_;
+      if (guest_reads && guest != nullptr && !frames.empty()) {
         // A command that ends without reading all of its input is no failure: its end follows from the other side.
-        guest_reads = (co_await self->guest_->Write(frames)).ok();
+        guest_reads = (co_await guest->Write(frames)).ok();
         self->moved_ += frames.size();
       }
       if (gone) break;
     }
-    self->guest_->Close();
     self->group_.Cancel();
   }
 
@@ -133,13 +134,15 @@ class Session {
         }
       }
     }
+    // Others must not think that somebody still reads from the guest while we wait for the client.
     self->guest_->Close();
+    self->guest_.reset();
     if (!(co_await self->client_->Finish(*verdict)).ok()) {
       self->group_.Cancel();
       co_return;
     }
-    // Closing at once, with input unread, would make the client's kernel throw away what it has not read yet.
-    co_await self->client_->stream().ShutdownWrite();
+    // What was written may still be on its way, and closing would answer the client's next byte (a ping) with a reset
+    // that destroys it. So the client closes: then Input ends.
     co_await self->clock_.Sleep(self->options_.linger);
     self->group_.Cancel();
   }
@@ -161,7 +164,7 @@ class Session {
 
   Clock& clock_;
   std::unique_ptr<CommandClient> client_;
-  std::unique_ptr<http::Stream> guest_;
+  std::shared_ptr<http::Stream> guest_;  // null after the command's end
   std::string leftover_;
   CommandSessionOptions options_;
   Event ready_;

@@ -13,7 +13,8 @@ namespace vck::kubeletapi {
 struct CommandSessionOptions {
   absl::Duration idle_timeout = absl::Hours(4);
   absl::Duration creation_timeout = absl::Seconds(30);  // for the client to open its streams
-  absl::Duration linger = absl::Seconds(5);             // for the client to take the end
+  // For the client to take the end and to close; as long as upstream's (cri-streaming) waits.
+  absl::Duration linger = absl::Minutes(15);
 };
 
 // Copies both ways until the command or the client has ended. Holds what one read gave, and reads no more before that

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,7 +45,8 @@ class GuestPoll {
     // `previous` may be null.
     StatusOr<Ptr> (*decode)(const kube::Object& pod, const guestlink::LinkState& link, std::string_view body,
                             absl::Time now, const T* previous);
-    std::string only_if;  // a text that the pod's JSON must have; "": all pods
+    std::string only_if;                 // a text that the pod's JSON must have; "": all pods
+    std::function<void(const T&)> seen;  // told of each answer; may be empty
   };
   struct Deps {
     Clock& clock;
@@ -151,6 +153,7 @@ class GuestPoll {
     }
     if (answer.ok() && *answer != nullptr) {
       deps_.answered.Increment();
+      if (question_.seen) question_.seen(**answer);
       samples_[uid] = *std::move(answer);
       co_return;
     }

@@ -57,19 +57,24 @@ std::string_view RootOf(const Target& target) {
 Observer::Observer(Deps deps, PollOptions options)
     : deps_(std::move(deps)),
       started_(deps_.clock.WallNow()),
+      network_(started_),
       stats_({.clock = deps_.clock,
               .links = deps_.links,
               .pods = deps_.pods,
               .answered = deps_.registry.counter(kAsked, kAskedHelp, {{"what", "stats"}, {"result", "ok"}}),
               .failed = deps_.registry.counter(kAsked, kAskedHelp, {{"what", "stats"}, {"result", "failed"}})},
-             {.target = "/v1/stats", .decode = DecodePodStats, .only_if = {}}, options),
+             {.target = "/v1/stats",
+              .decode = DecodePodStats,
+              .only_if = {},
+              .seen = [this](const PodStats& pod) { network_.Add(pod); }},
+             options),
       probes_({.clock = deps_.clock,
                .links = deps_.links,
                .pods = deps_.pods,
                .answered = deps_.registry.counter(kAsked, kAskedHelp, {{"what", "probes"}, {"result", "ok"}}),
                .failed = deps_.registry.counter(kAsked, kAskedHelp, {{"what", "probes"}, {"result", "failed"}})},
               // livenessProbe, readinessProbe, startupProbe.
-              {.target = "/v1/probes", .decode = DecodePodProbes, .only_if = "Probe\":"}, options) {}
+              {.target = "/v1/probes", .decode = DecodePodProbes, .only_if = "Probe\":", .seen = {}}, options) {}
 
 bool Observer::Knows(const Target& target) {
   const std::string_view root = RootOf(target);
@@ -110,11 +115,19 @@ Task<Status> Observer::Run() {
   co_return co_await group.Join();
 }
 
+NodeStats Observer::Node() {
+  const std::vector<kube::ObjectPtr> pods = deps_.pods.All();
+  if (network_.size() > pods.size()) network_.Keep(pods);
+  NodeStats out = deps_.node();
+  out.network = network_.total();
+  return out;
+}
+
 Task<Status> Observer::Summary(http::Exchange& exchange, bool all) {
   const std::vector<PodStatsPtr> pods = co_await stats_.Get();
   CO_RETURN_IF_ERROR(co_await exchange.Begin(200, {{"Content-Type", "application/json"}}));
   std::string out = R"({"node":)";
-  AppendNodeSummary(deps_.node(), all, &out);
+  AppendNodeSummary(Node(), all, &out);
   out.append(R"(,"pods":[)");
   bool first = true;
   for (const PodStatsPtr& pod : pods) {
@@ -129,7 +142,7 @@ Task<Status> Observer::Summary(http::Exchange& exchange, bool all) {
 
 Task<Status> Observer::Metrics(http::Exchange& exchange, std::span<const MetricFamily> families, bool resource) {
   const std::vector<PodStatsPtr> pods = co_await stats_.Get();
-  const NodeStats node = deps_.node();
+  const NodeStats node = Node();
   CO_RETURN_IF_ERROR(co_await exchange.Begin(200, {{"Content-Type", std::string(kMetricsType)}}));
   std::string out;
   for (const MetricFamily& family : families) {

@@ -13,6 +13,7 @@
 #include "guestlink/links.h"
 #include "http/server.h"
 #include "kubeletapi/guest_poll.h"
+#include "kubeletapi/network_meter.h"
 #include "kubeletapi/pod_directory.h"
 #include "kubeletapi/stats.h"
 #include "kubeletapi/stats_text.h"
@@ -51,8 +52,12 @@ class Observer {
   [[nodiscard]] std::string Statusz() const;
   [[nodiscard]] std::string Flagz() const;
 
+  // What is known of the node now.
+  NodeStats Node();
+
   Deps deps_;
   absl::Time started_;
+  NetworkMeter network_;
   GuestPoll<PodStats> stats_;
   GuestPoll<PodProbes> probes_;
 };

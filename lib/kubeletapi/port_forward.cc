@@ -150,6 +150,7 @@ class SpdyForwarder : public spdy::Events {
     session.Send(pair->error_id, absl::StrCat("(request=", request, ") timed out waiting for streams"), true);
     session.Reset(pair->data_id, spdy::ResetStatus::kCancel);
     by_data_.erase(pair->data_id);
+    pair->tunnel.Abort();  // tells ReadClient, should it wait for room there
     group_.Spawn("flush", FlushNow(this));
   }
   static Task<> FlushNow(SpdyForwarder* self) { (void)co_await self->connection_.Flush(); }
@@ -256,6 +257,8 @@ class WebSocketForwarder : public http::WebSocketEvents, public ChannelEvents {
     if (--self->open_ > 0) co_return;
     (void)co_await self->socket_.Close(http::kCloseNormal, "");
     co_await self->socket_.stream().ShutdownWrite();
+    // As of commands: the client closes when it has read all, which ends ReadClient.
+    co_await self->clock_.Sleep(self->options_.linger);
     self->group_.Cancel();
   }
 

@@ -22,6 +22,7 @@ struct PortForwardOptions {
   std::string pod, uid;  // for messages
   absl::Duration idle_timeout = absl::Hours(4);
   absl::Duration creation_timeout = absl::Seconds(30);  // from the first to the second stream of a connection
+  absl::Duration linger = absl::Minutes(15);            // for a WebSocket's client to take the end and to close
 };
 
 // Serves until the client or (WebSocket) the last port's connection has ended. Of each connection at most 64 KiB wait

@@ -62,7 +62,7 @@ class SpdyCommandClient : public CommandClient {
     session.Send(IdOf(Kind::kError), text, true);
     for (Kind kind : {Kind::kStdin, Kind::kResize}) session.Send(IdOf(kind), "", true);
     session.GoAway(spdy::GoAwayStatus::kOk);
-    co_return co_await connection_.Flush();
+    co_return co_await connection_.Finish();
   }
 
   [[nodiscard]] http::Stream& stream() override { return connection_.stream(); }

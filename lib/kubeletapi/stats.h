@@ -83,14 +83,16 @@ struct PodStats {
 };
 using PodStatsPtr = std::shared_ptr<const PodStats>;
 
-// As vCenter tells of the pool and the datastore.
+// As vCenter tells of the pool and the datastore, and the guests of what they send and receive.
 struct NodeStats {
   std::string name, machine_id, boot_id;
   absl::Time time;
   absl::Time started = absl::InfinitePast();  // since when CPU is counted
   int64_t cpu_nanos = -1, cpu_nano_cores = -1, cpu_cores = -1;
   int64_t memory_capacity_bytes = -1, memory_used_bytes = -1;
+  std::string fs_name;  // the datastore's
   int64_t fs_capacity_bytes = -1, fs_available_bytes = -1;
+  InterfaceStats network;  // of all pods together; without a name: not known
 };
 
 // How often probes came out one way or the other, since the guest's boot.

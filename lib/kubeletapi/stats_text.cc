@@ -135,6 +135,23 @@ void InterfaceFields(const InterfaceStats& interface, std::string* out) {
   Field("txErrors", interface.tx_errors, out);
 }
 
+// The first is the default one.
+void NetworkField(absl::Time time, std::span<const InterfaceStats> interfaces, std::string* out) {
+  Key("network", out);
+  out->push_back('{');
+  Field("time", time, out);
+  InterfaceFields(interfaces.front(), out);
+  Key("interfaces", out);
+  out->push_back('[');
+  for (const InterfaceStats& interface : interfaces) {
+    Separate(out);
+    out->push_back('{');
+    InterfaceFields(interface, out);
+    out->push_back('}');
+  }
+  out->append("]}");
+}
+
 // ---- metrics ----
 
 using Labels = std::initializer_list<std::pair<std::string_view, std::string_view>>;
@@ -357,6 +374,37 @@ void CadvisorNodeMemory(const MetricFamily& family, const NodeStats& node, std::
   Line(family.name, {{"container", ""}, {"id", "/"}, {"image", ""}, {"name", ""}, {"namespace", ""}, {"pod", ""}},
        absl::StrCat(node.memory_used_bytes), node.time, out);
 }
+void CadvisorNodeNetwork(const MetricFamily& family, const NodeStats& node, std::string* out) {
+  const int64_t value = node.network.*family.interface_figure;
+  if (value < 0) return;
+  Line(family.name,
+       {{"container", ""},
+        {"id", "/"},
+        {"image", ""},
+        {"interface", node.network.name},
+        {"name", ""},
+        {"namespace", ""},
+        {"pod", ""}},
+       absl::StrCat(value), node.time, out);
+}
+void NodeFsLine(const MetricFamily& family, const NodeStats& node, int64_t value, std::string* out) {
+  if (node.fs_capacity_bytes < 0) return;
+  Line(family.name,
+       {{"container", ""},
+        {"device", node.fs_name},
+        {"id", "/"},
+        {"image", ""},
+        {"name", ""},
+        {"namespace", ""},
+        {"pod", ""}},
+       absl::StrCat(value), node.time, out);
+}
+void CadvisorNodeFsUsage(const MetricFamily& family, const NodeStats& node, std::string* out) {
+  NodeFsLine(family, node, node.fs_capacity_bytes - node.fs_available_bytes, out);
+}
+void CadvisorNodeFsLimit(const MetricFamily& family, const NodeStats& node, std::string* out) {
+  NodeFsLine(family, node, node.fs_capacity_bytes, out);
+}
 void MachineLine(const MetricFamily& family, const NodeStats& node, int64_t value, std::string* out) {
   if (value < 0) return;
   Line(family.name, {{"boot_id", node.boot_id}, {"machine_id", node.machine_id}, {"system_uuid", ""}},
@@ -458,7 +506,12 @@ constexpr MetricFamily OfDevice(std::string_view name, std::string_view help, in
   return {.name = name, .type = "counter", .help = help, .pod = CadvisorDevices, .device_figure = figure};
 }
 constexpr MetricFamily OfInterface(std::string_view name, std::string_view help, int64_t InterfaceStats::* figure) {
-  return {.name = name, .type = "counter", .help = help, .pod = CadvisorNetwork, .interface_figure = figure};
+  return {.name = name,
+          .type = "counter",
+          .help = help,
+          .node = CadvisorNodeNetwork,
+          .pod = CadvisorNetwork,
+          .interface_figure = figure};
 }
 
 constexpr std::array kResource = {
@@ -502,13 +555,15 @@ constexpr std::array kCadvisor = {
             &Usage::cpu_user_nanos),
     MetricFamily{.name = "container_fs_limit_bytes",
                  .type = "gauge",
-                 .help = "Size of the pod's scratch file system in bytes",
+                 .help = "Size of the pod's scratch file system, or of the node's datastore, in bytes",
+                 .node = CadvisorNodeFsLimit,
                  .pod = CadvisorFsLimit},
     OfDevice("container_fs_reads_bytes_total", "Bytes read from block devices", &DeviceStats::read_bytes),
     OfDevice("container_fs_reads_total", "Reads of block devices", &DeviceStats::reads),
     MetricFamily{.name = "container_fs_usage_bytes",
                  .type = "gauge",
-                 .help = "Bytes in use on the pod's scratch file system",
+                 .help = "Bytes in use on the pod's scratch file system, or on the node's datastore",
+                 .node = CadvisorNodeFsUsage,
                  .pod = CadvisorFsUsage},
     OfDevice("container_fs_writes_bytes_total", "Bytes written to block devices", &DeviceStats::written_bytes),
     OfDevice("container_fs_writes_total", "Writes to block devices", &DeviceStats::writes),
@@ -615,6 +670,7 @@ void AppendNodeSummary(const NodeStats& node, bool all, std::string* out) {
   Usage memory;
   memory.memory_bytes = memory.working_set_bytes = node.memory_used_bytes;
   MemoryField(node.time, memory, node.memory_capacity_bytes, out);
+  if (all && !node.network.name.empty()) NetworkField(node.time, {&node.network, 1}, out);
   FileSystemStats fs{.capacity_bytes = node.fs_capacity_bytes, .available_bytes = node.fs_available_bytes};
   if (all && fs.capacity_bytes >= 0) {
     fs.used_bytes = fs.capacity_bytes - fs.available_bytes;
@@ -656,21 +712,7 @@ void AppendPodSummary(const PodStats& pod, bool all, std::string* out) {
   MemoryField(pod.time, pod.pod, -1, out);
   SwapField(pod.time, pod.pod, out);
   if (all) {
-    if (!pod.interfaces.empty()) {
-      Key("network", out);
-      out->push_back('{');
-      Field("time", pod.time, out);
-      InterfaceFields(pod.interfaces.front(), out);
-      Key("interfaces", out);
-      out->push_back('[');
-      for (const InterfaceStats& interface : pod.interfaces) {
-        Separate(out);
-        out->push_back('{');
-        InterfaceFields(interface, out);
-        out->push_back('}');
-      }
-      out->append("]}");
-    }
+    if (!pod.interfaces.empty()) NetworkField(pod.time, pod.interfaces, out);
     VolumesField(pod, out);
     FsField("ephemeral-storage", pod.time, pod.scratch, out);
   }

@@ -93,6 +93,7 @@ Status TlsSource::Use(const Files& files) {
   }
   next.tls = *std::move(tls);
   ASSIGN_OR_RETURN(auto info, http::ReadCertificate(files.cert));
+  next.expires = info.not_after;
   renew_at_ = kube::RenewalTime(info);
   if (self_signed_) renew_at_ = absl::InfinitePast();
   files_ = files;

@@ -34,6 +34,7 @@ class TlsSource {
     std::shared_ptr<http::TlsContext> tls;
     std::shared_ptr<const http::CertificatePool> client_ca;  // null: none
     std::string cert_pem;
+    absl::Time expires;
   };
 
   // Reads the files once. InvalidArgument or NotFound, with the file's name, when they cannot be used. `client` (for

@@ -45,7 +45,10 @@ Task<Status> Tunnel::Run(guestlink::OpenedStream guest, Write write) {
   guest_ = std::move(guest.stream);
   struct Closed {
     Tunnel* tunnel;
-    ~Closed() { tunnel->Close(); }
+    ~Closed() {
+      tunnel->Close();
+      tunnel->guest_.reset();
+    }
   } closed{this};
   if (aborted_) co_return absl::CancelledError("the client gave the connection up");
   TaskGroup group(co_await asio::this_coro::executor);

@@ -44,11 +44,13 @@ class WebSocketCommandClient : public CommandClient {
     co_return co_await socket_.Flush();
   }
 
-  Task<Status> Finish(const guestapi::StreamStatus& status) override {
+  Task<Status> Finish(const guestapi::StreamStatus& verdict) override {
     const std::string text =
-        choice_.json_status ? CommandStatusJson(status, options_.what) : CommandStatusText(status, options_.what);
+        choice_.json_status ? CommandStatusJson(verdict, options_.what) : CommandStatusText(verdict, options_.what);
     if (!text.empty()) AppendChannelMessage(&socket_.output(), choice_.channels, kError, text);
-    co_return co_await socket_.Close(http::kCloseNormal, "");
+    Status status = co_await socket_.Close(http::kCloseNormal, "");
+    if (status.ok()) co_await socket_.stream().ShutdownWrite();
+    co_return status;
   }
 
   [[nodiscard]] http::Stream& stream() override { return socket_.stream(); }

@@ -1,6 +1,7 @@
 #include "node/app.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include <boost/asio/thread_pool.hpp>
@@ -348,6 +349,12 @@ void App::Impl::RegisterMetrics() {
         [this] { return static_cast<double>(recorder->stats().dropped); });
   value("vch_kubelet_events_queued", "Events that wait to be sent.", false,
         [this] { return static_cast<double>(recorder->queued()); });
+  value("kubelet_certificate_manager_client_ttl_seconds",
+        "How long the node's client certificate is still valid, negative once it is not; +Inf: none that is renewed.",
+        false, [this] {
+          if (!client_certificate) return std::numeric_limits<double>::infinity();
+          return absl::ToDoubleSeconds(client_certificate->expires() - clock.WallNow());
+        });
   value("vch_kubelet_api_calls_total", "Requests sent to the API server.", true, [this] {
     double n = 0;
     for (const auto& [what, count] : client->calls()) n += static_cast<double>(count);

@@ -62,7 +62,8 @@ std::string ConfigzJson(const Options& o) {
                    {"webhook", json::Object{{"cacheAuthorizedTTL", GoDuration(o.api.authorized_ttl)},
                                             {"cacheUnauthorizedTTL", GoDuration(o.api.unauthorized_ttl)}}}};
   out["enableDebuggingHandlers"] = true;
-  out["enableSystemLogHandler"] = false;
+  out["enableSystemLogHandler"] = true;  // /logs, which shows the daemon's own
+  out["enableSystemLogQuery"] = true;
   out["registerNode"] = true;
   out["registerWithTaints"] = std::move(taints);
   out["nodeStatusReportFrequency"] = GoDuration(o.kube.status_report);

@@ -52,7 +52,8 @@ class KubeletApiImpl : public KubeletApi {
               .auth = auth_,
               .archive = deps_.archive,
               .health = [this] { return Health(); },
-              .observer = &observer_},
+              .observer = &observer_,
+              .registry = &deps_.registry},
              {.idle_timeout = options_.streaming_idle}) {
     RegisterMetrics(options.kube.node_name);
     auth_.SetClientCa(tls_->state().client_ca);
@@ -111,6 +112,9 @@ class KubeletApiImpl : public KubeletApi {
   void RegisterMetrics(const std::string& node_name) {
     metrics::Registry& registry = deps_.registry;
     registry.gauge("kubelet_node_name", "The node's name. The count is always 1.", {{"node", node_name}}).Set(1);
+    registry.callback("kubelet_certificate_manager_server_ttl_seconds",
+                      "How long the serving certificate is still valid, negative once it is not.", {}, false,
+                      [this] { return absl::ToDoubleSeconds(tls_->state().expires - deps_.clock.WallNow()); });
     registry.callback("kubelet_desired_pods", "Pods that the kubelet is to run.", {{"static", ""}}, false,
                       [this] { return static_cast<double>(deps_.pods.size()); });
     registry.callback(

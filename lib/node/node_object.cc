@@ -160,6 +160,8 @@ Object StatusOf(const NodeIdentity& identity, const NodeFacts& facts, const Valu
   }
   if (identity.kubelet_port != 0) {
     status["daemonEndpoints"] = Object{{"kubeletEndpoint", Object{{"Port", identity.kubelet_port}}}};
+    // Tells the API server that it need not translate kubectl's WebSockets to SPDY for us.
+    status["declaredFeatures"] = Array{"ExtendWebSocketsToKubelet"};
   }
   return status;
 }
@@ -285,7 +287,17 @@ std::string BuildNode(const NodeIdentity& identity, const NodeFacts& facts, cons
 std::optional<std::string> BuildStatusPatch(const NodeIdentity& identity, const NodeFacts& facts, const Value& current,
                                             const NodeThresholds& thresholds, absl::Time now) {
   Value status = StatusOf(identity, facts, &current);
-  bool changed = !Contains(json::Get(current, "status"), status);
+  const Value* told = json::Get(current, "status");
+  // API servers before 1.35 drop declaredFeatures; one that is missing is no reason to write, again and again.
+  const bool declares = status.get_object().contains("declaredFeatures");
+  const bool declared = json::Get(told, "declaredFeatures") != nullptr;
+  Value compared = status;
+  if (declares && !declared) compared.get_object().erase("declaredFeatures");
+  bool changed = !Contains(told, compared);
+  if (declared && !declares) {
+    status.get_object()["declaredFeatures"] = nullptr;
+    changed = true;
+  }
   bool stale = false;
   Array conditions;
   for (const Condition& c : ConditionsOf(facts, thresholds, &current)) {

@@ -32,6 +32,7 @@ kubeletapi::NodeStats NodeMeter::Now(const vsphere::Capacity* capacity) {
   out.memory_used_bytes = capacity->pool_used_memory_bytes;
   for (const auto& [moid, datastore] : capacity->datastores) {
     if (!datastore.accessible || datastore.capacity_bytes <= 0) continue;
+    out.fs_name = datastore.name;
     out.fs_capacity_bytes = datastore.capacity_bytes;
     out.fs_available_bytes = datastore.free_bytes;
   }

@@ -162,7 +162,8 @@ void CheckApi(const KubeletApiOptions& a, Checker& c) {
   c.Positive(a.token_ttl, "--authentication-token-webhook-cache-ttl");
   c.Positive(a.authorized_ttl, "--authorization-webhook-cache-authorized-ttl");
   c.Positive(a.unauthorized_ttl, "--authorization-webhook-cache-unauthorized-ttl");
-  c.Positive(a.streaming_idle, "--streaming-connection-idle-timeout");
+  c.Check(a.streaming_idle >= absl::ZeroDuration(), "--streaming-connection-idle-timeout",
+          "expected a time such as 4h, or 0s for none");
 }
 
 }  // namespace

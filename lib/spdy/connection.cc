@@ -66,6 +66,7 @@ Task<StatusOr<bool>> Connection::Receive(Events& events) {
   const size_t before = output.size();
   Windows windows(&window_, &events);
   Status status = session_.Feed(data, windows);
+  if (finished_) output.resize(before);
   if (output.size() > before) {
     answers_ += output.size() - before;
     if (answers_ > kMaxAnswers) co_return absl::ResourceExhaustedError("SPDY: the peer does not take its answers");
@@ -93,6 +94,13 @@ Task<Status> Connection::Send(uint32_t id, std::string_view data, bool fin) {
     session_.Send(id, part, fin && data.empty());
     CO_RETURN_IF_ERROR(co_await queue_.Flush());
   } while (!data.empty());
+  co_return absl::OkStatus();
+}
+
+Task<Status> Connection::Finish() {
+  CO_RETURN_IF_ERROR(co_await queue_.Flush());
+  finished_ = true;
+  co_await stream_->ShutdownWrite();
   co_return absl::OkStatus();
 }
 

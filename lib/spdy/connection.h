@@ -29,6 +29,8 @@ class Connection {
   Task<Status> Send(uint32_t id, std::string_view data, bool fin = false);
   // For what the session was told directly.
   Task<Status> Flush() { return queue_.Flush(); }
+  // As Flush(), and half-closes: from then on nothing is sent any more, answers neither. Receive() goes on.
+  Task<Status> Finish();
 
   [[nodiscard]] Session& session() { return session_; }
   [[nodiscard]] http::Stream& stream() { return *stream_; }
@@ -43,6 +45,7 @@ class Connection {
   http::WriteQueue queue_;
   Signal window_;
   size_t answers_ = 0;  // bytes in the output that the peer has caused
+  bool finished_ = false;
   uint64_t received_ = 0;
 };
 

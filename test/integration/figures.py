@@ -73,6 +73,7 @@ def summary_tells_what_guests_use(lab):
     expect(pod["ephemeral-storage"]["capacityBytes"] > 0, str(pod))
     node = summary(lab)["node"]
     expect(node["nodeName"] == NODE and node["fs"]["capacityBytes"] > 0, str(node))
+    expect(node["network"]["interfaces"] and node["network"]["rxBytes"] >= 0, str(node))
     some = pod_in(summary(lab, "?only_cpu_and_memory=true"))
     expect("network" not in some and some["cpu"]["usageCoreNanoSeconds"] > 0, str(some))
 
@@ -113,6 +114,9 @@ def cadvisor_metrics_have_the_usual_labels(lab):
         expect(len(found) == 1 and 'image="busybox"' in found[0] and 'pod="web"' in found[0], f"{name}: {found}")
     expect(series(text, "container_network_receive_bytes_total", pod="web", namespace="default"), "no network")
     expect(series(text, "machine_cpu_cores")[0] > 1, "no machine")
+    expect(len(series(text, "container_network_receive_bytes_total", id="/")) == 1, "no network of the node")
+    size, used = series(text, "container_fs_limit_bytes", id="/"), series(text, "container_fs_usage_bytes", id="/")
+    expect(len(size) == len(used) == 1 and 0 <= used[0] <= size[0], f"a datastore of {size}, {used} of it in use")
 
 
 def counters_never_decrease(lab):
@@ -160,8 +164,12 @@ def the_kubelet_tells_of_itself(lab):
     expect(series(text, "kubelet_node_name", node=NODE) == [1.0], "no kubelet_node_name")
     expect(series(text, "kubelet_running_pods") == [1.0], str(series(text, "kubelet_running_pods")))
     expect(series(text, "kubelet_running_containers", container_state="running") == [2.0], "no kubelet_running_containers")
+    for whose in ("client", "server"):
+        ttl = series(text, f"kubelet_certificate_manager_{whose}_ttl_seconds")
+        expect(len(ttl) == 1 and ttl[0] > 0, f"the {whose}'s certificate has {ttl}")
     config = json.loads(asked(lab, "/configz"))["kubeletconfig"]
     expect(config["kind"] == "KubeletConfiguration" and config["authentication"]["anonymous"] == {"enabled": False}, str(config))
+    expect(config["enableSystemLogHandler"] and config["enableSystemLogQuery"], str(config))
     expect("node-name=vch1\n" in asked(lab, "/flagz"), "no flags")
     expect("kubelet statusz" in asked(lab, "/statusz"), "no status")
     expect("vch-kubelet.log" in asked(lab, "/logs/"), "no list of logs")

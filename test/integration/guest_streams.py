@@ -36,7 +36,8 @@ def kubectl_on_a_virtual_machine(lab):
     lab.apply(pod_of(POD, box("main", script, "96Mi", volumeMounts=[{"name": "data", "mountPath": "/data"}]), talk,
                      volumes=[{"name": "data", "emptyDir": {"sizeLimit": f"{DATA_GIB}Gi"}}]))
     until(lab, POD, "is Ready", is_ready, BOOT)
-    for check in (room, logs, exit_codes, terminal, bytes_both_ways, attach, trees_and_files, parallel_connections, debug, figures):
+    for check in (room, logs, followed_log, exit_codes, terminal, bytes_both_ways, attach, trees_and_files, parallel_connections, debug,
+                  debug_with_another_image, figures):
         begin = time.monotonic()
         try:
             check(lab)
@@ -57,8 +58,30 @@ def logs(lab):
     moment = stamped.split()[0]
     expect(lab.kubectl("logs", POD, "-c", "main", f"--since-time={moment}").endswith(f"line {LINES - 1}\n"), "since its last line")
     expect(lab.logs(POD, "main", since="1s") == "", "nothing in the last second")
+    expect(lab.logs(POD, "main", since="1h").count("\n") == LINES, "all of them in the last hour")
     refused = kubectl(lab, "logs", POD, "-c", "main", "--previous").stderr
     expect(b'previous terminated container "main" in pod "streams" not found' in refused, str(refused))
+
+
+def followed_log(lab):
+    """It shows a new line at once, and ends with its container."""
+    script = "echo first; echo oops >&2; until [ -e /tmp/go ]; do sleep 1; done; echo last"
+    lab.kubectl("debug", POD, "--image=busybox", "--container=teller", "--", "sh", "-c", script)
+    wait_for("its first line", lambda: "first" in lab.logs(POD, "teller"), 120)
+    client = subprocess.Popen(["kubectl", "logs", "-f", POD, "-c", "teller"], env=lab.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        seen = sorted(client.stdout.readline() for _ in range(2))
+        expect(seen == ["first\n", "oops\n"], str(seen))
+        lab.kubectl("exec", POD, "-c", "teller", "--", "touch", "/tmp/go")
+        out, err = client.communicate(timeout=120)
+        expect(out == "last\n" and client.returncode == 0, f"{client.returncode} {out} {err}")
+    finally:
+        client.kill()
+        client.communicate()
+    # The API server has a feature gate before that parameter, which is off.
+    log = f"/api/v1/nodes/vch1/proxy/containerLogs/default/{POD}/teller?stream="
+    expect(lab.kubectl("get", "--raw", log + "Stderr") == "oops\n", "another stderr")
+    expect(lab.kubectl("get", "--raw", log + "Stdout") == "first\nlast\n", "another stdout")
 
 
 def room(lab):
@@ -76,9 +99,10 @@ def exit_codes(lab):
 
 
 def terminal(lab):
-    done = run(["script", "-qec", f"stty cols 97 rows 31; kubectl exec -it {POD} -c main -- sh -c 'sleep 2; tty; stty size; exit 42'", "/dev/null"],
-               check=False, env=lab.env)
-    expect("/dev/" in done and "31 97" in done, done)
+    script = f"stty cols 97 rows 31; kubectl exec -it {POD} -c main -- sh -c 'sleep 2; tty; stty size; exit 42'"
+    done = subprocess.run(["script", "-qec", script, "/dev/null"], capture_output=True, text=True, timeout=300, env=lab.env)
+    expect("/dev/" in done.stdout and "31 97" in done.stdout, str(done))
+    expect(done.returncode == 42, f"exit status {done.returncode} on a terminal: {done}")
 
 
 def bytes_both_ways(lab):
@@ -151,6 +175,35 @@ def debug(lab):
     lab.kubectl("debug", POD, "--image=busybox", "--container=look", "--target=main", "--", "sh", "-c", "ps | grep httpd | grep -v grep; echo looked")
     text = wait_for("what the debugger says", lambda: "looked" in (t := lab.kubectl("logs", POD, "-c", "look", check=False)) and t, 120)
     expect("httpd" in text, f"the target's processes are not seen: {text}")
+
+
+def disks(lab):
+    """That the running guest has."""
+    return [name for name in execute(lab, "ls", "/sys/block").stdout.decode().split() if name.startswith("sd")]
+
+
+def debug_with_another_image(lab):
+    """At a terminal; the image's disk is added to the running machine."""
+    before = disks(lab)
+    script = f"kubectl debug -it {POD} --image=nginx --container=other --target=main -- sh"
+    client = subprocess.Popen(["script", "-qec", script, "/dev/null"], env=lab.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def state():
+        return next((c for c in lab.pod(POD)["status"].get("ephemeralContainerStatuses", []) if c["name"] == "other"), {})
+    try:
+        seen = wait_for("the debugger", lambda: "running" in (s := state()).get("state", {}) and s, 600)
+        expect(seen["image"] == "nginx", str(seen))
+        client.stdin.write("echo typed $((40+2)) in $(nginx -v 2>&1)\nexit 3\n")
+        client.stdin.flush()
+        out, _ = client.communicate(timeout=300)
+    finally:
+        client.kill()
+        client.communicate()
+    expect("typed 42 in nginx version" in out, f"exit {client.returncode}: {out}")
+    end = wait_for("its end", lambda: state().get("state", {}).get("terminated"), 60)
+    expect(end["exitCode"] == 3, str(end))
+    after = disks(lab)
+    expect(len(after) == len(before) + 1, f"disks {before} became {after}")
 
 
 def figures(lab):

@@ -4,11 +4,15 @@ commands on this machine (test/kubeletapi/host_guests). Also who is not let in.
 
 usage: kubectl_streams.py --build DIR [--junit FILE] [NAME...]
 """
+import base64
+import collections
 import concurrent.futures
 import hashlib
 import http.server
+import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -29,13 +33,31 @@ def in_pod(lab, *command, flags=(), stdin=None, timeout=300):
     return raw(lab, "exec", *flags, "web", "-c", "c", "--", *command, stdin=stdin, timeout=timeout)
 
 
-# kubectl speaks WebSocket (translated to SPDY by the API server), or SPDY all the way.
-def both_ways_to_speak(lab, check):
+def streams(lab):
+    """How many the kubelet has begun, by transport and protocol."""
+    text = run(["curl", "-sf", "--max-time", "5", lab.env["KUBELET_METRICS"]])
+    counts = collections.Counter()
+    for labels, value in re.findall(r"^vch_kubelet_streams_total\{(.*)\} (\S+)$", text, re.M):
+        label = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        counts[label["transport"], label["protocol"]] += int(float(value))
+    return counts
+
+
+# kubectl speaks WebSocket, which the API server hands to the kubelet as it is, or SPDY all the way.
+def both_ways_to_speak(lab, check, protocol="v5.channel.k8s.io"):
+    declared = lab.get("node", "vch1")["status"].get("declaredFeatures")
+    expect(declared == ["ExtendWebSocketsToKubelet"], f"the node declares {declared}")
     for websockets in ("true", "false"):
         env = dict(lab.env)
         lab.env["KUBECTL_REMOTE_COMMAND_WEBSOCKETS"] = lab.env["KUBECTL_PORT_FORWARD_WEBSOCKETS"] = websockets
+        before = streams(lab)
         try:
             check()
+            spoken = streams(lab) - before
+            if websockets == "true":
+                expect(set(spoken) == {("websocket", protocol)}, f"the kubelet was spoken to in {dict(spoken)}")
+            else:
+                expect(spoken and {transport for transport, _ in spoken} == {"spdy"}, f"the kubelet was spoken to in {dict(spoken)}")
         except Failure as error:
             raise Failure(f"with WebSockets {websockets}: {error}") from error
         finally:
@@ -75,6 +97,24 @@ def two_hundred_megabytes_both_ways(lab):
         expect(hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest(),
                f"{len(done.stdout)} bytes came back, {done.stderr[:500]}")
         print(f"  200 MB there and back in {time.monotonic() - begin:.1f} s", flush=True)
+    both_ways_to_speak(lab, check)
+
+
+def a_client_that_takes_its_time_misses_nothing(lab):
+    def check():
+        client = subprocess.Popen("kubectl exec web -c c -- head -c 20M /dev/zero | (sleep 15; wc -c)", shell=True, env=lab.env,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = client.communicate(timeout=120)
+        expect(int(out) == 20 << 20 and not err, f"{out} {err}")
+    both_ways_to_speak(lab, check)
+
+
+def attach_both_ways(lab):
+    def check():
+        client = subprocess.Popen(["kubectl", "attach", "-i", "web", "-c", "c"], env=lab.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE)
+        out, err = client.communicate(b"you\nme\n", timeout=60)
+        expect(client.returncode == 0 and out == b"heard you\nheard me\n", f"{client.returncode} {out} {err}")
     both_ways_to_speak(lab, check)
 
 
@@ -171,7 +211,7 @@ def port_forward_with_parallel_connections(lab):
                 client.kill()
                 client.wait()
                 client.stdout.close()
-    both_ways_to_speak(lab, check)
+    both_ways_to_speak(lab, check, "SPDY/3.1+portforward.k8s.io")
 
 
 def port_forward_to_nobody(lab):
@@ -190,6 +230,25 @@ def port_forward_to_nobody(lab):
         client.wait()
         client.stdout.close()
         client.stderr.close()
+
+
+def signed(pki, header, claims):
+    """A token as the API server makes it."""
+    def base64url(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+    what = b".".join(base64url(json.dumps(part).encode()) for part in (header, claims))
+    with tempfile.NamedTemporaryFile() as text:
+        text.write(what)
+        text.flush()
+        signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", str(pki / "service-account.key"), text.name],
+                                   capture_output=True, check=True).stdout
+    if header["alg"] == "ES256":
+        # Two numbers of 32 bytes, instead of ASN.1.
+        size, numbers = signature[3], []
+        numbers.append(signature[4:4 + size])
+        numbers.append(signature[6 + size:])
+        signature = b"".join(number.lstrip(b"\0").rjust(32, b"\0") for number in numbers)
+    return b".".join((what, base64url(signature))).decode()
 
 
 def who_may_not_come_in(lab):
@@ -215,13 +274,24 @@ def who_may_not_come_in(lab):
     code, body = curl("/pods", *trust, *bearer(token))
     expect(code == 403 and "Forbidden (user=system:serviceaccount:default:default, verb=get, resource=nodes, subresource(s)=[pods proxy])" in body, body)
     expect(curl("/pods", *trust, *bearer(token + "x")) == (401, "Unauthorized"), "a broken token")
+    header, claims, _ = (json.loads(base64.urlsafe_b64decode(part + "==")) if i < 2 else part for i, part in enumerate(token.split(".")))
+    expect(curl("/pods", *trust, *bearer(signed(pki, header, claims)))[0] == 403, "a token that was signed here")
+    expired = signed(pki, header, {**claims, "iat": claims["iat"] - 7200, "nbf": claims["nbf"] - 7200, "exp": int(time.time()) - 3600})
+    expect(curl("/pods", *trust, *bearer(expired)) == (401, "Unauthorized"), "an expired token")
+    with tempfile.TemporaryDirectory() as own:
+        run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{own}/k", "-out",
+             f"{own}/r", "-subj", "/CN=alice"])
+        run(["openssl", "x509", "-req", "-in", f"{own}/r", "-CA", str(pki / "ca.crt"), "-CAkey", str(pki / "ca.key"), "-set_serial", "77",
+             "-days", "1", "-out", f"{own}/c"])
+        code, body = curl("/pods", *trust, "--cert", f"{own}/c", "--key", f"{own}/k")
+        expect((code, body.strip()) == (403, "Forbidden (user=alice, verb=get, resource=nodes, subresource(s)=[pods proxy])"), f"{code} {body}")
     expect(curl("/pods/..%2fexec/default/web/c", *good)[0] == 404, "an encoded slash")
     expect(curl("/pods/%2e%2e/exec/default/web/c", "--path-as-is", *good)[0] == 404, "encoded dots")
     expect(curl("//pods", "--path-as-is", *trust)[0] == 307, "an unclean path")
 
 
-ALL = [exec_and_its_exit_code, exec_takes_input_to_its_end, two_hundred_megabytes_both_ways, many_sessions_at_once,
-       a_client_that_leaves_ends_its_command, copies_of_trees_and_files, logs_with_their_options, port_forward_with_parallel_connections,
+ALL = [exec_and_its_exit_code, exec_takes_input_to_its_end, two_hundred_megabytes_both_ways,
+       a_client_that_takes_its_time_misses_nothing, attach_both_ways, many_sessions_at_once, a_client_that_leaves_ends_its_command, copies_of_trees_and_files, logs_with_their_options, port_forward_with_parallel_connections,
        port_forward_to_nobody, who_may_not_come_in]
 
 

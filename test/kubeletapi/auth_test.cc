@@ -117,6 +117,36 @@ TEST_F(AuthTest, Tokens) {
             200);
 }
 
+TEST_F(AuthTest, TokensOfBrowsersAreSubprotocols) {
+  reviews_.tokens["good"] = {.name = "prometheus"};
+  reviews_.allowed = {"prometheus get proxy"};
+  const std::string prefix = "base64url.bearer.authorization.k8s.io.";
+  struct Case {
+    std::string protocols;
+    int status;
+  };
+  // Whoever comes in is told that there is no such pod.
+  for (const Case& c :
+       {Case{prefix + "Z29vZA, v4.channel.k8s.io", 404}, Case{"v4.channel.k8s.io, " + prefix + "Z29vZA", 404},
+        Case{prefix + "Z29vZA", 401}, Case{"v4.channel.k8s.io", 401}, Case{prefix + "YmFk, v4.channel.k8s.io", 401},
+        Case{prefix + ", v4.channel.k8s.io", 401}, Case{prefix + "Z29vZA==, v4.channel.k8s.io", 401},
+        Case{prefix + "Z2*vZA, v4.channel.k8s.io", 401},
+        Case{prefix + "Z29vZA, " + prefix + "Z29vZA, v4.channel.k8s.io", 401}}) {
+    auto response =
+        Anonymous({.target = "/exec/default/none/c?command=x&output=1", .headers = WebSocketHeaders(c.protocols)});
+    EXPECT_EQ(response.status, c.status) << c.protocols;
+  }
+  EXPECT_EQ(Anonymous({.target = "/exec/default/none/c?command=x&output=1",
+                       .headers = {{"Sec-WebSocket-Protocol", prefix + "Z29vZA, v4.channel.k8s.io"}}})
+                .status,
+            401)
+      << "no WebSocket";
+  EXPECT_EQ(Anonymous({.target = "/exec/default/web/c?command=x&output=1",
+                       .headers = WebSocketHeaders(prefix + "Z29vZA, odd")})
+                .body,
+            "requested protocol(s) are not supported: [odd]");
+}
+
 TEST_F(AuthTest, WhenNobodyCanTell) {
   reviews_.error = absl::UnavailableError("connection refused");
   auto response = As({.common_name = "alice"}, {.target = "/pods"});

@@ -179,7 +179,8 @@ class ApiTest : public ::testing::Test {
                   return OpenArchive(this, absl::StrCat(uid, "/", container, previous ? "/previous" : "/current"));
                 },
             .health = [this] { return health_; },
-            .observer = &observer_},
+            .observer = &observer_,
+            .registry = &registry_},
            {.idle_timeout = absl::Seconds(30), .creation_timeout = absl::Seconds(1)}};
   std::string server_cert_;
   std::unique_ptr<http::Server> server_;

@@ -1,6 +1,7 @@
 // Simulated guests (as guest-sim) whose commands are real: exec runs a program of this machine, a log is what the query
 // of its container's name says, and port-forward goes to this machine's ports. For tests and measurements of the
 // kubelet API with kubectl, without a virtual machine for each pod; take it for guest-sim: tools/lab up --bin.
+//   /v1/attach                          tells which lines it hears
 //   /v1/logs of container "lines-N"     N lines of 100 bytes
 //   /v1/logs of any other               one line, and with follow another each 100 ms
 //   /v1/stats                           containers "c" and "lines-20000" use what this very process and its commands
@@ -9,6 +10,7 @@
 #include <cstdio>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -55,7 +57,13 @@ class HostStreams : public tether::Streams {
   Task<Status> Serve(http::Exchange* exchange) override {
     auto query = guestos::Query::Parse(exchange->request().target);
     if (!query.ok()) co_return query.status();
-    if (query->path() == "/v1/exec") co_return co_await Exec(exchange, *std::move(query));
+    if (query->path() == "/v1/exec") {
+      std::vector<std::string> command = query->All("command");
+      co_return co_await Exec(exchange, *std::move(query), std::move(command));
+    }
+    if (query->path() == "/v1/attach") {
+      co_return co_await Exec(exchange, *std::move(query), {"sh", "-c", "while read line; do echo heard $line; done"});
+    }
     if (query->path() == "/v1/logs") co_return co_await Logs(exchange, *std::move(query));
     if (query->path() == "/v1/stats") co_return co_await Stats(exchange);
     if (query->path() == "/v1/portforward") co_return co_await PortForward(exchange, *std::move(query));
@@ -63,13 +71,13 @@ class HostStreams : public tether::Streams {
   }
 
  private:
-  Task<Status> Exec(http::Exchange* exchange, guestos::Query query) {
+  Task<Status> Exec(http::Exchange* exchange, guestos::Query query, std::vector<std::string> words) {
     std::string leftover;
     CO_ASSIGN_OR_RETURN(auto stream, co_await exchange->Upgrade({{"Upgrade", "vch-stream/1"}}, &leftover));
     auto peer = std::make_shared<guestos::StreamPeer>(std::move(stream), std::move(leftover));
     guestos::Command command;
     command.argv = {"/usr/bin/env"};
-    for (const std::string& word : query.All("command")) command.argv.push_back(word);
+    for (std::string& word : words) command.argv.push_back(std::move(word));
     command.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp"};
     command.new_session = true;
     auto pipes = guestos::MakePipes(

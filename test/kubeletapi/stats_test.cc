@@ -8,6 +8,7 @@
 #include "json/json.h"
 #include "kubeletapi/cpu_meter.h"
 #include "kubeletapi/guest_figures.h"
+#include "kubeletapi/network_meter.h"
 #include "kubeletapi/stats_text.h"
 
 namespace vck::kubeletapi {
@@ -52,8 +53,10 @@ NodeStats Node() {
           .cpu_cores = 16,
           .memory_capacity_bytes = 10'000,
           .memory_used_bytes = 4'000,
+          .fs_name = "nfs",
           .fs_capacity_bytes = 900,
-          .fs_available_bytes = 300};
+          .fs_available_bytes = 300,
+          .network = {.name = "eth0", .rx_bytes = 70, .rx_packets = 7, .rx_errors = 0, .tx_bytes = 50}};
 }
 
 std::string Text(std::span<const MetricFamily> families) {
@@ -179,12 +182,37 @@ TEST(Summary, OfTheNode) {
       out, R"({"nodeName":"vch1","startTime":"2026-03-01T11:01:40Z",)"
            R"("cpu":{"time":"2026-03-01T12:01:40Z","usageNanoCores":1500000000,"usageCoreNanoSeconds":3600250000000},)"
            R"("memory":{"time":"2026-03-01T12:01:40Z","availableBytes":6000,"usageBytes":4000,"workingSetBytes":4000},)"
+           R"("network":{"time":"2026-03-01T12:01:40Z","name":"eth0","rxBytes":70,"rxErrors":0,"txBytes":50,)"
+           R"("interfaces":[{"name":"eth0","rxBytes":70,"rxErrors":0,"txBytes":50}]},)"
            R"("fs":{"time":"2026-03-01T12:01:40Z","availableBytes":300,"capacityBytes":900,"usedBytes":600},)"
            R"("runtime":{"imageFs":{"time":"2026-03-01T12:01:40Z","availableBytes":300,"capacityBytes":900,)"
            R"("usedBytes":600}}})");
   out.clear();
   AppendNodeSummary({.name = "vch1"}, true, &out);
   EXPECT_EQ(out, R"({"nodeName":"vch1","startTime":null})") << "vCenter has told nothing";
+}
+
+// What pods move is added up, whoever comes and goes.
+TEST(NetworkMeter, NeverDecreases) {
+  NetworkMeter meter(kNow);
+  const auto told = [&](const std::string& uid, absl::Duration started, int64_t rx) {
+    PodStats pod{.uid = uid, .started = kNow + started};
+    pod.interfaces = {{.name = "eth0", .rx_bytes = rx}, {.name = "lo", .rx_bytes = 1000}};
+    meter.Add(pod);
+    return meter.total().rx_bytes;
+  };
+  EXPECT_EQ(meter.total().name, "");
+  EXPECT_EQ(told("old", -absl::Hours(1), 5000), 0) << "it is not known when that was";
+  EXPECT_EQ(meter.total().name, "eth0");
+  EXPECT_EQ(meter.total().tx_bytes, -1) << "nobody has told";
+  EXPECT_EQ(told("old", -absl::Hours(1), 5100), 100);
+  EXPECT_EQ(told("new", absl::Seconds(1), 30), 130) << "all of it since then";
+  EXPECT_EQ(told("new", absl::Seconds(1), 20), 150) << "it has booted again";
+  EXPECT_EQ(told("silent", absl::Seconds(1), -1), 150);
+  EXPECT_EQ(told("silent", absl::Seconds(1), 10), 160);
+  meter.Keep({Pod()});
+  EXPECT_EQ(meter.size(), 0u);
+  EXPECT_EQ(meter.total().rx_bytes, 160);
 }
 
 TEST(Metrics, OfResources) {
@@ -246,6 +274,7 @@ TEST(Metrics, OfCadvisor) {
   line("container_cpu_usage_seconds_total", with(pod, "id=", R"(cpu="total")"), "2", at);
   line("container_cpu_usage_seconds_total", with(c, "id=", R"(cpu="total")"), "1.5", at);
   line("container_cpu_user_seconds_total", c, "1", at);
+  line("container_fs_limit_bytes", with(root, "id=", R"(device="nfs")"), "900", at);
   line("container_fs_limit_bytes", with(pod, "id=", R"(device="scratch")"), "1000", at);
   const std::string pod_sda = with(pod, "id=", R"(device="/dev/sda")");
   const std::string c_sda = with(c, "id=", R"(device="/dev/sda")");
@@ -253,6 +282,7 @@ TEST(Metrics, OfCadvisor) {
   line("container_fs_reads_bytes_total", c_sda, "512", at);
   line("container_fs_reads_total", pod_sda, "2", at);
   line("container_fs_reads_total", c_sda, "1", at);
+  line("container_fs_usage_bytes", with(root, "id=", R"(device="nfs")"), "600", at);
   line("container_fs_usage_bytes", with(pod, "id=", R"(device="scratch")"), "350", at);
   line("container_fs_writes_bytes_total", pod_sda, "8192", at);
   line("container_fs_writes_bytes_total", c_sda, "8192", at);
@@ -280,11 +310,16 @@ TEST(Metrics, OfCadvisor) {
   line("container_memory_working_set_bytes", root, "4000", at);
   line("container_memory_working_set_bytes", pod, "4000000", at);
   line("container_memory_working_set_bytes", c, "2000000", at);
+  const std::string root_eth0 = with(root, "name=", R"(interface="eth0")");
   const std::string eth0 = with(pod, "name=", R"(interface="eth0")");
+  line("container_network_receive_bytes_total", root_eth0, "70", at);
   line("container_network_receive_bytes_total", eth0, "11", at);
+  line("container_network_receive_errors_total", root_eth0, "0", at);
   line("container_network_receive_errors_total", eth0, "13", at);
   line("container_network_receive_packets_dropped_total", eth0, "14", at);
+  line("container_network_receive_packets_total", root_eth0, "7", at);
   line("container_network_receive_packets_total", eth0, "12", at);
+  line("container_network_transmit_bytes_total", root_eth0, "50", at);
   line("container_network_transmit_bytes_total", eth0, "21", at);
   line("container_network_transmit_errors_total", eth0, "23", at);
   line("container_network_transmit_packets_dropped_total", eth0, "24", at);

@@ -72,6 +72,7 @@ TEST_F(TlsSourceTest, SelfSignedWithoutFiles) {
   auto source = Create();
   ASSERT_TRUE(source.ok()) << source.status();
   EXPECT_NE((*source)->state().tls, nullptr);
+  EXPECT_EQ((*source)->state().expires, http::ReadCertificate((*source)->state().cert_pem)->not_after);
   EXPECT_EQ((*source)->state().client_ca, nullptr);
 }
 

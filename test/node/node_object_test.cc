@@ -78,6 +78,25 @@ TEST(NodeObject, StatusPatchOnlyWhenSomethingChangedOrTheHeartbeatIsOld) {
   EXPECT_THAT(*patch, HasSubstr("\"lastTransitionTime\":\"2026-01-01T00:00:00Z\"")) << "nothing flipped";
 }
 
+TEST(NodeObject, DeclaresWebSocketsWithAPortAndWithNoneDoesNot) {
+  NodeIdentity closed = Identity();
+  closed.kubelet_port = 0;
+  auto open = json::Parse(BuildNode(Identity(), Good(), nullptr, {}, kNow));
+  EXPECT_EQ(json::Serialize(*json::Path(*open, {"status", "declaredFeatures"})), R"(["ExtendWebSocketsToKubelet"])");
+  auto none = json::Parse(BuildNode(closed, Good(), nullptr, {}, kNow));
+  EXPECT_EQ(json::Path(*none, {"status", "declaredFeatures"}), nullptr);
+  // A port that was closed since.
+  auto patch = BuildStatusPatch(closed, Good(), *open, {}, kNow + absl::Seconds(10));
+  ASSERT_TRUE(patch.has_value());
+  EXPECT_THAT(*patch, HasSubstr(R"("declaredFeatures":null)"));
+  // An API server that does not know the field is told again with each heartbeat, not each time.
+  open->at("status").as_object().erase("declaredFeatures");
+  EXPECT_EQ(BuildStatusPatch(Identity(), Good(), *open, {}, kNow + absl::Seconds(10)), std::nullopt);
+  patch = BuildStatusPatch(Identity(), Good(), *open, {}, kNow + absl::Minutes(5));
+  ASSERT_TRUE(patch.has_value());
+  EXPECT_THAT(*patch, HasSubstr(R"("declaredFeatures":["ExtendWebSocketsToKubelet"])"));
+}
+
 TEST(NodeObject, VCenterOutageDoesNotTakeReadyAway) {
   NodeFacts facts = Good();
   facts.vcenter_ok = false;

@@ -53,7 +53,8 @@ void AddFlags(FlagSet& f, node::Options& o) {
   f.Add("vcenter-ca", o.vcenter.ca_file, "PEM file with the CA; else the system's");
   f.Add("vcenter-thumbprint", o.vcenter.thumbprint, "trust the certificate with this SHA-256 or SHA-1 thumbprint");
   f.Switch("vcenter-insecure", o.vcenter.insecure, "trust any certificate; never use it in production");
-  f.Add("datacenter", o.vcenter.datacenter, "name or path; needed where there are several (so for cluster, datastore and network)");
+  f.Add("datacenter", o.vcenter.datacenter,
+        "name or path; needed where there are several (so for cluster, datastore and network)");
   f.Add("compute-resource", o.vcenter.compute_resource, "cluster or host that runs the pod VMs");
   f.Add("resource-pool", o.vcenter.resource_pool,
         "pool of the pod VMs, below the cluster's root pool; made if missing");

@@ -121,9 +121,13 @@ def main_with_host_guests(title, scenarios):
     return results.finish(args.junit)
 
 
+def on_the_node():
+    """What brings a pod to the lab's node."""
+    return {"nodeSelector": {"type": "virtual-kubelet"}, "tolerations": [{"operator": "Exists"}], "terminationGracePeriodSeconds": 1}
+
+
 def make_web(lab):
     lab.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"},
-               "spec": {"nodeSelector": {"type": "virtual-kubelet"}, "tolerations": [{"operator": "Exists"}],
-                        "terminationGracePeriodSeconds": 1,
+               "spec": {**on_the_node(),
                         "containers": [{"name": name, "image": "busybox", "command": ["sleep", "1000000"]} for name in ("c", "lines-20000")]}})
     lab.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=120s")

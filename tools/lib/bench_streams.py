@@ -19,6 +19,7 @@ from bench import cpu_seconds, memory_mib  # noqa: E402
 
 
 TETHER_PORT = 10350
+LINE = 100  # bytes, of the guests' logs
 
 
 def opened(lab, count, *command):
@@ -48,11 +49,19 @@ def fresh_kubelet(lab):
     return int(pathlib.Path(lab.dir, "pid", "kubelet.pid").read_text())
 
 
-def many(lab, count, what, *command):
+EXEC = ("exec", "web", "-c", "c", "--", "sh", "-c", "echo; sleep 1000")
+FOLLOW = ("logs", "-f", "web", "-c", "c")
+
+
+def many(lab, each, what, *commands):
+    """That many clients of each of the commands, all at once."""
     pid = fresh_kubelet(lab)
+    count = each * len(commands)
     before = memory_mib(pid, "VmRSS")
-    clients = opened(lab, count, *command)
+    clients = []
     try:
+        for command in commands:
+            clients += opened(lab, each, *command)
         time.sleep(3)
         after, begin, cpu = memory_mib(pid, "VmRSS"), time.monotonic(), cpu_seconds(pid)
         time.sleep(10)
@@ -127,8 +136,30 @@ def one_big(lab, pid, mib, what):
     print(f"{mib} MiB {what} through exec: {mib / took:.0f} MiB/s, {used * 1024 / mib:.2f} s of kubelet CPU per GiB, peak {memory_mib(pid, 'VmHWM'):.0f} MiB")
 
 
+def big_log(lab, mib):
+    """It is longer than the kubelet's memory: what that grows by is what a stream costs."""
+    lines = (mib << 20) // LINE
+    name = f"lines-{lines}"
+    lab.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "talker"}, "spec": {**suite.on_the_node(), "containers": [
+        {"name": name, "image": "busybox", "command": ["sleep", "1000000"]}]}})
+    lab.kubectl("wait", "--for=condition=Ready", "pod/talker", "--timeout=120s")
+    pid = fresh_kubelet(lab)
+    before, begin, cpu, got = memory_mib(pid, "VmHWM"), time.monotonic(), cpu_seconds(pid), 0
+    client = subprocess.Popen(["kubectl", "logs", "talker", "-c", name], env=lab.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    while data := client.stdout.read(1 << 20):
+        got += len(data)
+    client.wait()
+    client.stdout.close()
+    if got != lines * LINE:
+        raise harness.Failure(f"{got} bytes of a log of {lines * LINE} came through")
+    took, used = time.monotonic() - begin, cpu_seconds(pid) - cpu
+    print(f"a log of {mib} MiB: {mib / took:.0f} MiB/s, {used * 1024 / mib:.2f} s of kubelet CPU per GiB, "
+          f"most kubelet memory {before:.1f} MiB before it and {memory_mib(pid, 'VmHWM'):.1f} after")
+
+
 def main():
-    parser = argparse.ArgumentParser(usage="tools/bench --streams [N] [--mib SIZE]")
+    parser = argparse.ArgumentParser(usage="tools/bench --streams [N] [--mib SIZE]",
+                                     description="N exec sessions, N followed logs and both at once; a log of twice SIZE; SIZE through exec, both ways.")
     parser.add_argument("--build", required=True)
     parser.add_argument("--streams", nargs="?", type=int, const=100, default=100)
     parser.add_argument("--mib", type=int, default=1024)
@@ -137,8 +168,10 @@ def main():
         lab = harness.Lab(binaries, flags=["-v", "0"])
         try:
             suite.make_web(lab)
-            many(lab, args.streams, "exec sessions", "exec", "web", "-c", "c", "--", "sh", "-c", "echo; sleep 1000")
-            many(lab, args.streams, "followed logs", "logs", "-f", "web", "-c", "c")
+            many(lab, args.streams, "exec sessions", EXEC)
+            many(lab, args.streams, "followed logs", FOLLOW)
+            many(lab, args.streams, "exec sessions and followed logs", EXEC, FOLLOW)
+            big_log(lab, 2 * args.mib)
             pid = fresh_kubelet(lab)
             for what in SCRIPTS:
                 one_big(lab, pid, args.mib, what)

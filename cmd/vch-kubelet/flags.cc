@@ -141,7 +141,8 @@ void AddFlags(Flags& f, node::Options& o) {
   f.Add("--vcenter-ca", o.vcenter.ca_file, "PEM file with the CA; else the system's");
   f.Add("--vcenter-thumbprint", o.vcenter.thumbprint, "trust the certificate with this SHA-256 or SHA-1 thumbprint");
   f.Switch("--vcenter-insecure", o.vcenter.insecure, "trust any certificate; never use it in production");
-  f.Add("--datacenter", o.vcenter.datacenter, "name or path; needed where there are several (so for cluster, datastore and network)");
+  f.Add("--datacenter", o.vcenter.datacenter,
+        "name or path; needed where there are several (so for cluster, datastore and network)");
   f.Add("--compute-resource", o.vcenter.compute_resource, "cluster or host that runs the pod VMs");
   f.Add("--resource-pool", o.vcenter.resource_pool,
         "pool of the pod VMs, below the cluster's root pool; made if missing");
@@ -247,7 +248,8 @@ std::optional<CommandLine> ParseCommandLine(int argc, char** argv, int* exit_cod
   std::string format = "text";
   flags.Add("--metrics-address", line.options.metrics_address, "ADDRESS:PORT of /metrics and /healthz; \"\": none");
   flags.Add("--logging-format", format, "text (klog) or json");
-  flags.Add("-v,--v", line.verbosity, "verbosity: 0 what matters, 1 requests that failed, 2 each step of a pod, 3 registries, too");
+  flags.Add("-v,--v", line.verbosity,
+            "verbosity: 0 what matters, 1 requests that failed, 2 each step of a pod, 3 registries, too");
   app.set_config("--config", "", "YAML file with any of these flags (\"node-name: vch1\"); flags win over it")
       ->group("Operation");
   app.config_formatter(std::make_shared<YamlConfig>());

@@ -190,7 +190,8 @@ ParsedCommandLine ParseCommandLine(const std::vector<std::string>& arguments) {
   flags.Group("Operation");
   flags.Add("metrics-address", line.options.metrics_address, "ADDRESS:PORT of /metrics and /healthz; \"\": none");
   flags.Add("logging-format", format, "text (klog) or json");
-  flags.Add("v", line.verbosity, "verbosity: 0 what matters, 2 each step of a pod, 3 the watches, too");
+  flags.Add("v", line.verbosity,
+            "verbosity: 0 what matters, 1 requests that failed, 2 each step of a pod, 3 registries, too");
   flags.Add("config", file, "YAML file with any of these flags (\"node-name: vch1\"); flags win over it");
   bool help = false, version = false;
   flags.Switch("help", help, "print this and exit");

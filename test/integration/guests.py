@@ -263,12 +263,7 @@ def probes_restarts_and_last_words(lab):
         box("message", "printf 'it is over' > /dev/termination-log; exit 3"),
         box("words", "echo last words; exit 4", terminationMessagePolicy="FallbackToLogsOnError"),
         box("hungry", "echo eating; tail /dev/zero"),
-        box("rootless", "true", securityContext={"runAsNonRoot": True}),
-        agnhost("tcp", "netexec", "--http-port=8090", livenessProbe={"tcpSocket": {"port": 8090}, "initialDelaySeconds": 30, **often},
-                readinessProbe={"tcpSocket": {"port": 8090}, **often}),
-        agnhost("grpc", "grpc-health-checking", "--port=5000", "--http-port=8091", readinessProbe={"grpc": {"port": 5000}, **often}),
-        box("chatty", "i=0; while [ $i -lt 4000 ]; do echo \"line $i of very many\"; i=$((i+1)); done; sleep 100000",
-            readinessProbe={"tcpSocket": {"port": 8099}, **often})))
+        box("chatty", "i=0; while [ $i -lt 4000 ]; do echo \"line $i of very many\"; i=$((i+1)); done; sleep 100000")))
     until(lab, "probed", "its containers run", lambda p: container(p, "chatty").get("state", {}).get("running"), BOOT)
     seen = until(lab, "probed", "a restart by the liveness probe", lambda p: container(p, "live").get("restartCount", 0) >= 1)
     last = container(seen, "live")["lastState"]["terminated"]
@@ -293,15 +288,6 @@ def probes_restarts_and_last_words(lab):
     seen = until(lab, "probed", "the probe fails", lambda p: not container(p, "ready")["ready"])
     expect(container(seen, "ready")["restartCount"] == 0, "readiness restarts nothing")
 
-    waiting = container(seen, "rootless")["state"]["waiting"]
-    expect(waiting["reason"] == "CreateContainerConfigError" and "container has runAsNonRoot and image will run as root" in waiting["message"], str(waiting))
-    seen = until(lab, "probed", "probes by TCP and gRPC succeed", lambda p: container(p, "tcp")["ready"] and container(p, "grpc")["ready"])
-    expect(container(seen, "tcp")["restartCount"] == 0 and not container(seen, "chatty")["ready"], "nobody listens on 8099")
-    lab.http(seen, "/make-not-serving", 8091)
-    seen = until(lab, "probed", "a gRPC service that is not well", lambda p: not container(p, "grpc")["ready"])
-    expect(container(seen, "grpc")["restartCount"] == 0, "readiness restarts nothing")
-    wait_for("why", lambda: any('service unhealthy (responded with "NOT_SERVING")' in m for _, m in events()), SOON)
-
     # Log files of 16 KiB, three of them.
     lines = lab.logs("probed", "chatty").splitlines()
     numbers = [int(line.split()[1]) for line in lines]
@@ -310,6 +296,27 @@ def probes_restarts_and_last_words(lab):
     expect(lab.logs("probed", "chatty", tail=3).splitlines() == lines[-3:], "the tail")
     expect(boots(lab, "probed") == 1, "the guest survived all of it")
     remove(lab, "probed")
+
+
+def probes_by_tcp_and_grpc(lab):
+    often = {"periodSeconds": 2, "failureThreshold": 1}
+    lab.apply(pod_of(
+        "asked",
+        agnhost("tcp", "netexec", "--http-port=8090", startupProbe={"tcpSocket": {"port": 8090}, "periodSeconds": 2, "failureThreshold": 300},
+                livenessProbe={"tcpSocket": {"port": 8090}, "periodSeconds": 5, "timeoutSeconds": 5}, readinessProbe={"tcpSocket": {"port": 8090}, **often}),
+        agnhost("grpc", "grpc-health-checking", "--port=5000", "--http-port=8091", readinessProbe={"grpc": {"port": 5000}, **often}),
+        box("deaf", "sleep 100000", readinessProbe={"tcpSocket": {"port": 8099}, "periodSeconds": 10, "failureThreshold": 1}),
+        box("rootless", "true", securityContext={"runAsNonRoot": True})))
+    seen = until(lab, "asked", "probes by TCP and gRPC succeed", lambda p: all(container(p, c).get("ready") for c in ("tcp", "grpc")), BOOT)
+    expect(container(seen, "tcp")["restartCount"] == 0 and not container(seen, "deaf")["ready"], f"nobody listens on 8099: {seen['status']}")
+    waiting = container(seen, "rootless")["state"]["waiting"]
+    expect(waiting["reason"] == "CreateContainerConfigError" and "container has runAsNonRoot and image will run as root" in waiting["message"], str(waiting))
+    lab.http(seen, "/make-not-serving", 8091)
+    seen = until(lab, "asked", "a gRPC service that is not well", lambda p: not container(p, "grpc")["ready"])
+    expect(container(seen, "grpc")["restartCount"] == 0, "readiness restarts nothing")
+    wait_for("why", lambda: any('service unhealthy (responded with "NOT_SERVING")' in e["message"] for e in lab.get("events")["items"]
+                                if e["involvedObject"].get("name") == "asked"), SOON)
+    remove(lab, "asked")
 
 
 def a_stop_is_graceful(lab):
@@ -518,7 +525,7 @@ def bad_days_leave_nothing(lab):
     nothing_is_left(lab)
 
 
-TOGETHER = [the_demo, a_pod_gets_what_its_spec_says, probes_restarts_and_last_words, a_stop_is_graceful, hostile_containers_do_no_harm,
+TOGETHER = [the_demo, a_pod_gets_what_its_spec_says, probes_restarts_and_last_words, probes_by_tcp_and_grpc, a_stop_is_graceful, hostile_containers_do_no_harm,
             a_deadline_ends_a_pod, images_that_cannot_be_had]
 ALONE = [nothing_is_left, pods_for_bad_days, the_kubelet_is_killed, vcenter_is_away, a_guest_boots_again_without_a_kubelet, bad_days_leave_nothing]
 AT_ONCE = 3

@@ -8,6 +8,7 @@ import time
 import urllib.request
 
 from harness import Failure, condition, container, expect, make_deployment, make_pod, run, wait_for
+from large_image import a_large_image_takes_little_memory
 
 
 def ready_count(lab, selector):
@@ -581,4 +582,5 @@ ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_co
        vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, watch_is_cut_and_answered_410, vcenter_outage, expired_sessions_and_transient_faults,
        drains_at_sigterm, pod_vms_carry_tags, events_and_describe, capacity_follows_vcenter, second_node_on_http1_and_paged_lists,
        client_certificate_is_renewed, standby_takes_over, vsphere_layer_against_the_simulator,
-       image_layer_against_the_simulator, two_hundred_up_and_down, two_hundred_with_ten_kills, node_reads_only_what_is_its_own, metrics_are_served]
+       image_layer_against_the_simulator, a_large_image_takes_little_memory, two_hundred_up_and_down, two_hundred_with_ten_kills, node_reads_only_what_is_its_own,
+       metrics_are_served]

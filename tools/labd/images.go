@@ -19,7 +19,8 @@ func buildImages(args []string) error {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	lab := filepath.Join(os.Getenv("LAB_ROOT"), "tools", "labd")
-	places := images.Places{Kubernetes: filepath.Join(lab, "kubernetes"), Lab: lab, Cache: cache, Scratch: scratch}
+	tools := filepath.Join(os.Getenv("LAB_ROOT"), "tools")
+	lab := filepath.Join(tools, "labd")
+	places := images.Places{Kubernetes: filepath.Join(lab, "kubernetes"), Lab: lab, Tools: tools, Cache: cache, Scratch: scratch}
 	return images.Build(dir, places, func(line string) { fmt.Fprintln(os.Stderr, "lab: images: "+line) })
 }

@@ -26,7 +26,7 @@ var debianPackages = []string{"base-files", "bash", "bind9-dnsutils", "busybox-s
 // Build makes the layout dir.
 func Build(dir string, p Places, progress func(string)) error {
 	progress("Debian packages")
-	cached, err := packagesDir(p.Cache, debianPackages)
+	cached, err := downloadDir(p.Cache, "packages", debianPackages)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func Build(dir string, p Places, progress func(string)) error {
 		return err
 	}
 	r := recipes{builder: builder{layout: layout, packages: packages}, places: p}
-	for _, step := range []func() error{r.prepare, r.busybox, r.base, r.pause, r.agnhost, r.nginx, r.small, r.helloWorld, r.layers} {
+	for _, step := range []func() error{r.prepare, r.busybox, r.testBusybox, r.base, r.pause, r.agnhost, r.nginx, r.small, r.helloWorld, r.layers} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -67,6 +67,16 @@ func buildPrograms(p Places) error {
 		if err := buildGo(p.Lab, filepath.Join(p.Scratch, arch), arch, "", "./internal/images/hello"); err != nil {
 			return err
 		}
+	}
+	source, err := downloadDir(p.Cache, "source", []string{"busybox"})
+	if err != nil {
+		return err
+	}
+	if err := fetchSource(source, filepath.Join(p.Tools, "lib", "mirror_entry.py"), "busybox"); err != nil {
+		return err
+	}
+	if err := buildShell(source, filepath.Join(p.Scratch, "ash")); err != nil {
+		return err
 	}
 	kubernetes, err := kubernetesDir(p.Kubernetes)
 	if err != nil {
@@ -164,11 +174,7 @@ func (r *recipes) busybox() error {
 	if r.busyboxLayer, err = r.layer(oci.LayerGzip, t); err != nil {
 		return err
 	}
-	s := spec{layers: []layer{r.busyboxLayer}, config: oci.RunConfig{Env: []string{defaultPath}, Cmd: []string{"sh"}}}
-	if err := r.add(s, e2e+"busybox", "1.37.0-1"); err != nil {
-		return err
-	}
-	s.docker = true
+	s := spec{layers: []layer{r.busyboxLayer}, docker: true, config: oci.RunConfig{Env: []string{defaultPath}, Cmd: []string{"sh"}}}
 	if err := r.add(s, library+"busybox", r.versionTags("busybox-static")...); err != nil {
 		return err
 	}
@@ -177,6 +183,23 @@ func (r *recipes) busybox() error {
 		return err
 	}
 	return r.add(spec{layers: []layer{zipped}, config: s.config}, "docker.io/lab/zstd", "latest")
+}
+
+// testBusybox is the busybox of Kubernetes' tests. Its shell was built for it: Debian's own drops variables whose names are no identifiers
+// (data-1), which tests of ConfigMaps and Secrets have. bash would pass them on, but another test knows what ash says of a file that it
+// cannot create.
+func (r *recipes) testBusybox() error {
+	t := tree{}
+	if err := t.program("bin/sh", r.built("ash/busybox")); err != nil {
+		return err
+	}
+	t.hardlink("bin/ash", "bin/sh")
+	l, err := r.layer(oci.LayerGzip, t, r.busyboxLayer)
+	if err != nil {
+		return err
+	}
+	s := spec{layers: []layer{r.busyboxLayer, l}, config: oci.RunConfig{Env: []string{defaultPath}, Cmd: []string{"sh"}}}
+	return r.add(s, e2e+"busybox", "1.37.0-1")
 }
 
 // base is under all images whose programs use shared libraries: Debian's C library, and busybox as the shell and tools.

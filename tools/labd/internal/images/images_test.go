@@ -273,6 +273,20 @@ func TestSmallImagesRun(t *testing.T) {
 	}
 }
 
+// What Kubernetes' tests want of their busybox: variables with names that are no identifiers, and ash's own words.
+func TestShellOfTestBusybox(t *testing.T) {
+	root := unpack(t, e2e+"busybox:1.37.0-1")
+	if out := in(t, root, "/bin/env", "-i", "PATH=/bin", "data-1=x", "sh", "-c", "env"); !strings.Contains(out, "data-1=x\n") {
+		t.Errorf("env: %s", out)
+	}
+	if out := in(t, root, "/bin/sh", "-c", "echo test > /bin; :"); out != "/bin/sh: can't create /bin: Is a directory\n" {
+		t.Errorf("a file that cannot be created: %s", out)
+	}
+	if out := in(t, root, "/bin/sh", "-c", "a=${0#/bin/}; [[ $a == sh ]] && echo $((2**40)) | sed s/1/x/"); out != "x099511627776\n" {
+		t.Errorf("a script: %s", out)
+	}
+}
+
 // The image that checks itself is right when it is put together as this test does it.
 func TestLayersCheckThemselves(t *testing.T) {
 	root := unpack(t, "docker.io/lab/layers:latest")

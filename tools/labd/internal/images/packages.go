@@ -32,14 +32,14 @@ type packages struct {
 	versions map[string]string // of each package, without epoch and revision: 1.22.1
 }
 
-// packagesDir is where a list of packages is kept, for one release of Debian.
-func packagesDir(cache string, names []string) (string, error) {
+// downloadDir is where a list of packages is kept, for one release of Debian; kind is what of them: packages or source.
+func downloadDir(cache, kind string, names []string) (string, error) {
 	release, err := os.ReadFile("/etc/os-release")
 	if err != nil {
 		return "", err
 	}
 	sum := sha256.Sum256([]byte(runtime.GOARCH + "\n" + strings.Join(names, "\n") + "\n" + string(release)))
-	return filepath.Join(cache, "lab-packages-"+hex.EncodeToString(sum[:8])), nil
+	return filepath.Join(cache, "lab-"+kind+"-"+hex.EncodeToString(sum[:8])), nil
 }
 
 // fetchPackages downloads packages and what they depend on into dir, with the machine's own apt configuration but apart from

@@ -1,7 +1,7 @@
 package images
 
 import (
-	"fmt"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +12,7 @@ import (
 type Places struct {
 	Kubernetes string // the Go module that requires k8s.io/kubernetes
 	Lab        string // the Go module of the lab
+	Tools      string // this repository's tools
 	Cache      string // for what is downloaded
 	Scratch    string // directory for programs, made and removed by the caller
 }
@@ -46,14 +47,22 @@ func kubernetesDir(module string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
+// compiler is a C compiler.
+func compiler() (string, error) {
+	for _, name := range []string{"cc", "gcc", "clang-19", "clang"} {
+		if _, err := exec.LookPath(name); err == nil {
+			return name, nil
+		}
+	}
+	return "", errors.New("no C compiler: tools/setup installs one")
+}
+
 // buildPause compiles Kubernetes' pause.c as its Makefile does.
 func buildPause(kubernetes, output, version string) error {
-	for _, compiler := range []string{"cc", "gcc", "clang-19", "clang"} {
-		if _, err := exec.LookPath(compiler); err != nil {
-			continue
-		}
-		return run(compiler, "-Os", "-Wall", "-static", "-s", "-DVERSION=v"+version, "-Wl,--build-id=none", "-o", output,
-			filepath.Join(kubernetes, "build", "pause", "linux", "pause.c"))
+	cc, err := compiler()
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("no C compiler for pause: tools/setup installs one")
+	return run(cc, "-Os", "-Wall", "-static", "-s", "-DVERSION=v"+version, "-Wl,--build-id=none", "-o", output,
+		filepath.Join(kubernetes, "build", "pause", "linux", "pause.c"))
 }

@@ -3,14 +3,19 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"os"
 
 	"vch-kubelet/tools/labd/internal/registry"
 )
 
-// RegistryConfig is how the lab's registry runs.
+// RegistryConfig is how the lab's registry runs. It has the lab's images, and those that somebody has laid into the lab's directory.
 func (l *Lab) RegistryConfig() registry.Config {
+	layouts := []string{l.Options.Images}
+	if _, err := os.Stat(l.path("images", "index.json")); err == nil {
+		layouts = append(layouts, l.path("images"))
+	}
 	return registry.Config{
-		Layout: l.Options.Images, Address: l.ownAddress(registryPort), Plain: l.ownAddress(registryPlainPort), Storage: l.ownAddress(registryStoragePort),
+		Layouts: layouts, Address: l.ownAddress(registryPort), Plain: l.ownAddress(registryPlainPort), Storage: l.ownAddress(registryStoragePort),
 		CertFile: l.path("pki", "registry.crt"), KeyFile: l.path("pki", "registry.key"),
 	}
 }

@@ -6,22 +6,23 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 )
 
 // Config says how to run the registry.
 type Config struct {
-	Layout   string // directory of images
-	Address  string // host:port for HTTPS
-	Plain    string // host:port for HTTP
-	Storage  string // host:port for HTTPS, where redirects lead
+	Layouts  []string // directories of images
+	Address  string   // host:port for HTTPS
+	Plain    string   // host:port for HTTP
+	Storage  string   // host:port for HTTPS, where redirects lead
 	CertFile string
 	KeyFile  string
 }
 
 // Run serves until the process ends.
 func Run(c Config) error {
-	s, err := New(c.Layout, c.Storage)
+	s, err := New(c.Storage, c.Layouts...)
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func Run(c Config) error {
 	if err := errors.Join(serve(c.Storage, s.Storage(), true), serve(c.Plain, s, false), serve(c.Address, s, true)); err != nil {
 		return err
 	}
-	log.Printf("%d repositories of %s at https://%s and http://%s", len(s.repos), c.Layout, c.Address, c.Plain)
+	log.Printf("%d repositories of %s at https://%s and http://%s", len(s.repos), strings.Join(c.Layouts, " and "), c.Address, c.Plain)
 	return <-ended
 }
 

@@ -1,4 +1,4 @@
-// Package registry serves an OCI image layout as a registry that can be pulled from
+// Package registry serves OCI image layouts as a registry that can be pulled from
 // (https://github.com/opencontainers/distribution-spec), and behaves badly where it is asked to.
 package registry
 
@@ -21,7 +21,7 @@ import (
 // Server is the registry as a handler. The repositories of all registries that it stands for share one space of names:
 // docker.io/library/busybox is library/busybox.
 type Server struct {
-	layout  *oci.Layout
+	layouts []*oci.Layout
 	repos   map[string]*repository
 	tokens  *tokens
 	storage string // host:port where layers are that redirect/… sends clients to, by HTTPS
@@ -30,63 +30,77 @@ type Server struct {
 // repository is what one name has.
 type repository struct {
 	registry  string // whose it is: docker.io
+	layout    *oci.Layout
 	tags      map[string]string
 	manifests map[string]oci.Descriptor
 	blobs     map[string]oci.Descriptor
 }
 
-// New reads the layout in dir.
-func New(dir, storage string) (*Server, error) {
-	layout, err := oci.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{layout: layout, repos: map[string]*repository{}, tokens: newTokens(), storage: storage}
-	for _, d := range layout.Index.Manifests {
-		name, ok := oci.ParseName(d.Annotations[oci.RefName])
-		if !ok || !namePattern.MatchString(name.Repository) {
-			return nil, fmt.Errorf("%s: %q is no name of an image", dir, d.Annotations[oci.RefName])
-		}
-		repo := s.repos[name.Repository]
-		if repo == nil {
-			repo = &repository{name.Registry, map[string]string{}, map[string]oci.Descriptor{}, map[string]oci.Descriptor{}}
-			s.repos[name.Repository] = repo
-		}
-		if repo.registry != name.Registry {
-			return nil, fmt.Errorf("%s: %s and %s both have %s", dir, repo.registry, name.Registry, name.Repository)
-		}
-		repo.tags[name.Tag] = d.Digest
-		if err := s.addManifest(repo, d); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+// New reads the layouts in dirs.
+func New(storage string, dirs ...string) (*Server, error) {
+	s := &Server{repos: map[string]*repository{}, tokens: newTokens(), storage: storage}
+	for _, dir := range dirs {
+		if err := s.add(dir); err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
 		}
 	}
 	return s, nil
 }
 
+func (s *Server) add(dir string) error {
+	layout, err := oci.Open(dir)
+	if err != nil {
+		return err
+	}
+	s.layouts = append(s.layouts, layout)
+	for _, d := range layout.Index.Manifests {
+		name, ok := oci.ParseName(d.Annotations[oci.RefName])
+		if !ok || !namePattern.MatchString(name.Repository) {
+			return fmt.Errorf("%q is no name of an image", d.Annotations[oci.RefName])
+		}
+		repo := s.repos[name.Repository]
+		if repo == nil {
+			repo = &repository{name.Registry, layout, map[string]string{}, map[string]oci.Descriptor{}, map[string]oci.Descriptor{}}
+			s.repos[name.Repository] = repo
+		}
+		if repo.registry != name.Registry {
+			return fmt.Errorf("%s and %s both have %s", repo.registry, name.Registry, name.Repository)
+		}
+		if repo.layout != layout {
+			return fmt.Errorf("%s is in %s as well", name.Repository, repo.layout.Dir)
+		}
+		repo.tags[name.Tag] = d.Digest
+		if err := repo.addManifest(d); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // addManifest adds a manifest and all that it refers to.
-func (s *Server) addManifest(repo *repository, d oci.Descriptor) error {
-	repo.manifests[d.Digest] = d
+func (r *repository) addManifest(d oci.Descriptor) error {
+	r.manifests[d.Digest] = d
 	if oci.IsIndex(d.MediaType) {
 		var list oci.IndexDoc
-		if err := s.layout.Document(d.Digest, &list); err != nil {
+		if err := r.layout.Document(d.Digest, &list); err != nil {
 			return err
 		}
 		for _, m := range list.Manifests {
-			if err := s.addManifest(repo, m); err != nil {
+			if err := r.addManifest(m); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	var manifest oci.ManifestDoc
-	if err := s.layout.Document(d.Digest, &manifest); err != nil {
+	if err := r.layout.Document(d.Digest, &manifest); err != nil {
 		return err
 	}
 	for _, blob := range append(manifest.Layers, manifest.Config) {
-		if _, err := os.Stat(s.layout.Blob(blob.Digest)); err != nil {
+		if _, err := os.Stat(r.layout.Blob(blob.Digest)); err != nil {
 			return err
 		}
-		repo.blobs[blob.Digest] = blob
+		r.blobs[blob.Digest] = blob
 	}
 	return nil
 }
@@ -178,7 +192,7 @@ func (s *Server) serveManifest(w http.ResponseWriter, r *http.Request, repo *rep
 		refuse(w, http.StatusNotFound, "MANIFEST_UNKNOWN", d.MediaType+" found, but accept header does not support it", map[string]string{"reference": reference})
 		return
 	}
-	data, err := s.layout.Read(digest)
+	data, err := repo.layout.Read(digest)
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, "UNKNOWN", err.Error(), nil)
 		return
@@ -223,7 +237,7 @@ func (s *Server) serveBlob(w http.ResponseWriter, r *http.Request, repo *reposit
 		http.Redirect(w, r, "https://"+s.storage+storagePath+digest, http.StatusTemporaryRedirect)
 		return
 	}
-	f, err := os.Open(s.layout.Blob(digest))
+	f, err := os.Open(repo.layout.Blob(digest))
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, "UNKNOWN", err.Error(), nil)
 		return
@@ -257,8 +271,19 @@ func (s *Server) Storage() http.Handler {
 			http.Error(w, "only one authentication mechanism is allowed: the address itself, not the Authorization header", http.StatusBadRequest)
 			return
 		}
-		http.ServeFile(w, r, s.layout.Blob(digest))
+		for _, layout := range s.layouts {
+			if file := layout.Blob(digest); exists(file) {
+				http.ServeFile(w, r, file)
+				return
+			}
+		}
+		http.NotFound(w, r)
 	})
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 // refuse answers with an error as the specification has it.

@@ -50,7 +50,7 @@ func newTestRegistry(t *testing.T) *testRegistry {
 		t.Fatal(err)
 	}
 	r.layerDigest, r.config, r.manifest, r.indexManifest = layer.Digest, config.Digest, manifest.Digest, index.Digest
-	if r.server, err = New(layout.Dir, "storage.invalid"); err != nil {
+	if r.server, err = New("storage.invalid", layout.Dir); err != nil {
 		t.Fatal(err)
 	}
 	s := httptest.NewTLSServer(r.server)
@@ -390,6 +390,53 @@ func TestRedirect(t *testing.T) {
 		if res.StatusCode != status {
 			t.Errorf("%q: %d", authorization, res.StatusCode)
 		}
+	}
+}
+
+// What somebody has laid beside the lab's own images.
+func TestSecondLayout(t *testing.T) {
+	r := newTestRegistry(t)
+	layoutOf := func(repository string) (dir, layer string) {
+		layout, err := oci.Create(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, _ := layout.Add(oci.Layer, []byte("own"))
+		config, _ := layout.AddDocument(oci.Config, oci.ConfigDoc{})
+		manifest, err := layout.AddDocument(oci.Manifest, oci.ManifestDoc{SchemaVersion: 2, MediaType: oci.Manifest, Config: config, Layers: []oci.Descriptor{d}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		layout.Tag(manifest, oci.Name{Registry: "docker.io", Repository: repository, Tag: "1"})
+		if err := layout.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return layout.Dir, d.Digest
+	}
+	dir, layer := layoutOf("own/thing")
+	if err := r.server.add(dir); err != nil {
+		t.Fatal(err)
+	}
+	storage := httptest.NewServer(r.server.Storage())
+	defer storage.Close()
+	for url, want := range map[string]string{
+		r.url + "/v2/own/thing/blobs/" + layer:           "own",
+		r.url + "/v2/library/app/blobs/" + r.layerDigest: string(r.layer),
+		storage.URL + storagePath + layer:                "own",
+		storage.URL + storagePath + r.layerDigest:        string(r.layer),
+	} {
+		res, err := r.client.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || string(body) != want {
+			t.Errorf("%s: %v, %d bytes", url, err, len(body))
+		}
+	}
+	if again, _ := layoutOf("library/app"); r.server.add(again) == nil {
+		t.Error("two layouts have the same repository")
 	}
 }
 

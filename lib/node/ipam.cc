@@ -74,7 +74,7 @@ StatusOr<std::string> Ipam::Allocate(const std::string& owner) {
     next_ = next_ >= range_->last ? range_->first : next_ + 1;
     if (taken_.contains(ip)) continue;
     taken_[ip] = 1;
-    owners_.emplace(owner, ip);
+    owners_[owner].push_back(ip);
     return FormatIp(ip);
   }
   return absl::ResourceExhaustedError(absl::StrFormat("all %d addresses of %s-%s are taken", range_->size(),
@@ -84,25 +84,26 @@ StatusOr<std::string> Ipam::Allocate(const std::string& owner) {
 void Ipam::Hold(const std::string& owner, std::string_view ip) {
   auto address = ParseIp(ip);
   if (!address) return;
-  auto [begin, end] = owners_.equal_range(owner);
-  if (std::any_of(begin, end, [&](const auto& entry) { return entry.second == *address; })) return;
-  owners_.emplace(owner, *address);
+  auto& held = owners_[owner];
+  if (std::find(held.begin(), held.end(), *address) != held.end()) return;
+  held.push_back(*address);
   ++taken_[*address];
 }
 
 void Ipam::Release(const std::string& owner) {
-  auto [begin, end] = owners_.equal_range(owner);
-  for (auto it = begin; it != end; ++it) {
-    auto taken = taken_.find(it->second);
+  auto held = owners_.find(owner);
+  if (held == owners_.end()) return;
+  for (uint32_t ip : held->second) {
+    auto taken = taken_.find(ip);
     if (--taken->second == 0) taken_.erase(taken);
   }
-  owners_.erase(begin, end);
+  owners_.erase(held);
 }
 
 std::optional<std::string> Ipam::Find(const std::string& owner) const {
-  auto it = owners_.lower_bound(owner);
-  if (it == owners_.end() || it->first != owner) return std::nullopt;
-  return FormatIp(it->second);
+  auto it = owners_.find(owner);
+  if (it == owners_.end()) return std::nullopt;
+  return FormatIp(it->second.front());
 }
 
 int64_t Ipam::free() const {

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "base/status.h"
 
 namespace vck::node {
@@ -47,7 +47,7 @@ class Ipam {
  private:
   std::optional<AddressRange> range_;
   absl::flat_hash_map<uint32_t, int> taken_;  // address: number of owners
-  std::multimap<std::string, uint32_t> owners_;
+  absl::flat_hash_map<std::string, absl::InlinedVector<uint32_t, 1>> owners_;
   uint32_t next_ = 0;
 };
 

@@ -53,7 +53,7 @@ podvm::LookupResult References::Look(Kind& kind, const kubeapi::PodView& pod, st
     held.ref = kind.watch.Acquire(pod.ns(), name);
     held.since = clock_.Now();
   }
-  held.pods.insert(std::string(pod.uid()));
+  if (!held.pods.contains(pod.uid())) held.pods.insert(std::string(pod.uid()));
   kube::ObjectWatch::View view = held.ref.Get();
   using State = podvm::LookupResult::State;
   if (view.state == kube::ObjectWatch::State::kAbsent) return {.state = State::kMissing};

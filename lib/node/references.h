@@ -3,10 +3,10 @@
 
 #include <functional>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "async/clock.h"
 #include "kube/object_watch.h"
 #include "kubeapi/pod_view.h"
@@ -44,7 +44,7 @@ class References {
  private:
   struct Held {
     kube::ObjectWatch::Ref ref;
-    std::set<std::string> pods;
+    absl::flat_hash_set<std::string> pods;
     Instant since;
     std::string version;  // of `data` and `binary`
     std::map<std::string, std::string> data, binary;

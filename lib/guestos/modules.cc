@@ -18,11 +18,13 @@
 #include "base/log.h"
 #include "guestos/fd.h"
 #include "guestos/files.h"
+#include "guestos/kernel_files.h"
 
 namespace vck::guestos {
 namespace {
 
 constexpr std::string_view kModulesDir = "/usr/lib/modules";
+const std::string kModprobePath = "/proc/sys/kernel/modprobe";  // what the kernel runs to load a module
 constexpr size_t kMaxIndexBytes = size_t{4} << 20;
 
 std::string Plain(std::string_view name) { return absl::StrReplaceAll(name, {{"-", "_"}}); }
@@ -129,6 +131,10 @@ void Modules::LoadBoot() {
     Log(Severity::kError, "Kernel modules cannot be loaded", {{"err", order.status()}});
     return;
   }
+  // Some ask for others while they start that are not here: each time the kernel would run a program of its own to find
+  // that out.
+  const std::string helper = ReadKernelFile(kModprobePath).value_or("/sbin/modprobe");
+  (void)WriteKernelFile(kModprobePath, "\n");
   for (const ModuleIndex::Module& module : *order) {
     Status status = LoadFile(module);
     if (absl::IsNotFound(status)) {
@@ -138,6 +144,9 @@ void Modules::LoadBoot() {
       continue;
     }
     ::unlink(absl::StrCat(dir_, "/", module.path).c_str());
+  }
+  if (Status status = WriteKernelFile(kModprobePath, helper); !status.ok()) {
+    Log(Severity::kWarning, "Modules will not be loaded on demand", {{"err", status}});
   }
 }
 

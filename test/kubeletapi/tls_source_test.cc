@@ -107,6 +107,7 @@ TEST_F(TlsSourceTest, RealFilesAreReadAgain) {
   EXPECT_NE(source->state().client_ca, before);
   asio::post(context, [&] { stop.emit(asio::cancellation_type::terminal); });
   EXPECT_TRUE(until([&] { return done; }));
+  pool_.join();  // its thread may still be letting go of the context
 }
 
 // An API server that signs what it is asked for.

@@ -408,16 +408,12 @@ Task<Status> App::Impl::Run() {
 // Sessions that nobody ends count against vCenter's limit until they expire.
 Task<> App::Impl::Logout() {
   constexpr absl::Duration kTimeout = absl::Seconds(3);
-  auto soap = [](vsphere::Session& s) -> Task<Status> {
+  auto logout = [](auto& s) -> Task<Status> {
     co_await s.Logout();
     co_return absl::OkStatus();
   };
-  auto rest = [](vsphere::RestSession& s) -> Task<Status> {
-    co_await s.Logout();
-    co_return absl::OkStatus();
-  };
-  if (vsphere) (void)co_await WithTimeout(clock, kTimeout, "REST logout", rest(vsphere->rest));
-  (void)co_await WithTimeout(clock, kTimeout, "logout", soap(*session));
+  if (vsphere) (void)co_await WithTimeout(clock, kTimeout, "REST logout", logout(vsphere->rest));
+  (void)co_await WithTimeout(clock, kTimeout, "logout", logout(*session));
 }
 
 // Ends the group when asked to stop: first the intake, then what is in flight, then all.

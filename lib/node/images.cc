@@ -1,8 +1,6 @@
 #include "node/images.h"
 
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -11,6 +9,7 @@
 #include "http/tls.h"
 #include "kube/proxy_env.h"
 #include "kube/yaml_field.h"
+#include "node/host.h"
 
 namespace vck::node {
 namespace {
@@ -45,11 +44,7 @@ std::string ProxyOf(const http::Url& origin) {
 
 StatusOr<oci::RegistryConfig> ReadRegistries(const std::string& file) {
   if (file.empty()) return oci::RegistryConfig();
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return absl::NotFoundError(absl::StrCat("cannot read ", file));
-  std::stringstream text;
-  text << in.rdbuf();
-  std::string json = text.str();
+  ASSIGN_OR_RETURN(std::string json, ReadFile(file));
   if (!absl::StripLeadingAsciiWhitespace(json).starts_with('{')) {
     ASSIGN_OR_RETURN(kube::YamlField yaml, kube::ParseYaml(json, file));
     ASSIGN_OR_RETURN(json, kube::YamlToJson(yaml));

@@ -3,10 +3,13 @@
 #include <filesystem>
 #include <system_error>
 
+#include <fcntl.h>
+
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "guestos/fd.h"
 #include "guestos/kernel_files.h"
 #include "guestos/poll.h"
 
@@ -18,17 +21,22 @@ namespace fs = std::filesystem;
 // What the driver calls itself in sysfs. Other controllers (the CD-ROM's) have units of their own.
 constexpr std::string_view kDriver = "vmw_pvscsi";
 
-constexpr absl::Duration kRescanInterval = absl::Seconds(1);
+constexpr absl::Duration kScanInterval = absl::Milliseconds(200);
 
-void Rescan() {
-  std::error_code ec;
-  for (const auto& host : fs::directory_iterator("/sys/class/scsi_host", ec)) {
-    auto driver = ReadKernelFile((host.path() / "proc_name").string());
-    if (driver.ok() && *driver == kDriver) (void)WriteKernelFile((host.path() / "scan").string(), "- - -");
-  }
-}
+// devtmpfs makes the node later than sysfs the name, and the kernel opens the disk (ENXIO) yet a little later.
+bool CanBeOpened(const std::string& device) { return Fd(::open(device.c_str(), O_RDONLY | O_CLOEXEC)).valid(); }
 
 }  // namespace
+
+void ScanDisk(int unit, const std::string& sys) {
+  std::error_code ec;
+  for (const auto& host : fs::directory_iterator(sys + "/class/scsi_host", ec)) {
+    auto driver = ReadKernelFile((host.path() / "proc_name").string());
+    if (driver.ok() && *driver == kDriver) {
+      (void)WriteKernelFile((host.path() / "scan").string(), absl::StrCat("0 ", unit, " 0"));
+    }
+  }
+}
 
 StatusOr<std::string> FindDisk(int unit, const std::string& sys) {
   std::error_code ec;
@@ -52,15 +60,15 @@ StatusOr<std::string> FindDisk(int unit, const std::string& sys) {
 
 StatusOr<std::string> AwaitDisk(int unit, absl::Duration limit) {
   StatusOr<std::string> found = absl::NotFoundError("");
-  absl::Time rescan_at = absl::Now() + kRescanInterval;
+  absl::Time scan_at = absl::InfinitePast();
   const bool there = PollUntil(limit, [&] {
     found = FindDisk(unit);
-    if (!found.ok() && absl::Now() >= rescan_at) {
-      Rescan();
-      rescan_at = absl::Now() + kRescanInterval;
+    if (!found.ok() && absl::Now() >= scan_at) {
+      ScanDisk(unit);
+      scan_at = absl::Now() + kScanInterval;
+      found = FindDisk(unit);
     }
-    // devtmpfs makes the node a little later.
-    return found.ok() && fs::exists(*found);
+    return found.ok() && CanBeOpened(*found);
   });
   if (there) return found;
   return absl::DeadlineExceededError(

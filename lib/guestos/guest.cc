@@ -19,6 +19,7 @@
 #include "async/wait.h"
 #include "base/log.h"
 #include "guestos/boot.h"
+#include "guestos/disks.h"
 #include "guestos/kernel_files.h"
 #include "guestos/network.h"
 #include "guestos/power.h"
@@ -79,6 +80,7 @@ class Guest {
   Task<Status> Serve() {
     CO_ASSIGN_OR_RETURN(std::string text, hypervisor_->Get(guestapi::kConfigKey));
     CO_ASSIGN_OR_RETURN(config_, guestapi::DecodeBootConfig(text));
+    if (config_.scratch_unit >= 0) ScanDisk(config_.scratch_unit);  // it shows up meanwhile
     CO_ASSIGN_OR_RETURN(Nic nic, BringUpNetwork(config_));
     CO_ASSIGN_OR_RETURN(scratch_, co_await MountScratch(&reaper_, config_.scratch_unit));
     tether::Options options{.config = config_};

@@ -19,12 +19,17 @@
 #include "guestos/fd.h"
 #include "guestos/files.h"
 #include "guestos/kernel_files.h"
+#include "guestos/vmware_rpc.h"
 
 namespace vck::guestos {
 namespace {
 
 constexpr std::string_view kModulesDir = "/usr/lib/modules";
-const std::string kModprobePath = "/proc/sys/kernel/modprobe";  // what the kernel runs to load a module
+// What the kernel runs to load a module (tools/bootstrap-iso puts it there). Not where the kernel looks by itself:
+// while it boots it asks for modules that are not in the initramfs, and would run this program each time to find that
+// out.
+constexpr std::string_view kModprobe = "/usr/lib/vch/modprobe";
+const std::string kModprobeSysctl = "/proc/sys/kernel/modprobe";
 constexpr size_t kMaxIndexBytes = size_t{4} << 20;
 
 std::string Plain(std::string_view name) { return absl::StrReplaceAll(name, {{"-", "_"}}); }
@@ -124,17 +129,14 @@ Status Modules::LoadFile(const ModuleIndex::Module& module) {
 }
 
 void Modules::LoadBoot() {
-  std::vector<std::string> names = absl::StrSplit(ReadFile(dir_ + "/modules.boot", kMaxIndexBytes).value_or(""),
-                                                  absl::ByAnyChar(" \n"), absl::SkipEmpty());
+  std::string wanted = ReadFile(dir_ + "/modules.boot", kMaxIndexBytes).value_or("");
+  if (IsVmware()) wanted += ReadFile(dir_ + "/modules.vmware", kMaxIndexBytes).value_or("");
+  std::vector<std::string> names = absl::StrSplit(wanted, absl::ByAnyChar(" \n"), absl::SkipEmpty());
   auto order = index_.LoadOrder(names);
   if (!order.ok()) {
     Log(Severity::kError, "Kernel modules cannot be loaded", {{"err", order.status()}});
     return;
   }
-  // Some ask for others while they start that are not here: each time the kernel would run a program of its own to find
-  // that out.
-  const std::string helper = ReadKernelFile(kModprobePath).value_or("/sbin/modprobe");
-  (void)WriteKernelFile(kModprobePath, "\n");
   for (const ModuleIndex::Module& module : *order) {
     Status status = LoadFile(module);
     if (absl::IsNotFound(status)) {
@@ -145,7 +147,7 @@ void Modules::LoadBoot() {
     }
     ::unlink(absl::StrCat(dir_, "/", module.path).c_str());
   }
-  if (Status status = WriteKernelFile(kModprobePath, helper); !status.ok()) {
+  if (Status status = WriteKernelFile(kModprobeSysctl, kModprobe); !status.ok()) {
     Log(Severity::kWarning, "Modules will not be loaded on demand", {{"err", status}});
   }
 }

@@ -44,8 +44,8 @@ std::string ModuleParameters(std::string_view command_line, std::string_view mod
 class Modules {
  public:
   static StatusOr<Modules> Open();
-  // Loads those that modules.boot names, and removes their files from the initramfs: they would only take memory. One
-  // that does not fit this hardware or does not load is logged.
+  // Loads those that modules.boot names, on VMware those of modules.vmware too, and removes their files from the
+  // initramfs: they would only take memory. One that does not fit this hardware or does not load is logged.
   void LoadBoot();
   // Loads what the kernel asks modprobe for. NotFound when no module answers to it.
   Status Load(std::string_view wanted);

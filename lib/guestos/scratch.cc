@@ -32,12 +32,13 @@ StatusOr<std::string> ReadHead(const std::string& device) {
   return out;
 }
 
-// Inode tables and journal are zeroed later, on the side: a fresh disk reads as zeroes anyway.
+// Inode tables and journal are zeroed later, on the side: a fresh disk reads as zeroes anyway. Nothing is set aside for
+// growth: a scratch disk keeps its size.
 Task<Status> Format(Reaper* reaper, std::string device) {
-  Command command{
-      .argv = {std::string(kMke2fsPath), "-q", "-F", "-t", "ext4", "-m", "0", "-L", "vch-scratch", "-O",
-               "quota,project", "-E", "quotatype=prjquota,lazy_itable_init=1,lazy_journal_init=1,nodiscard", device},
-      .env = {"PATH=/usr/sbin:/usr/bin"}};
+  Command command{.argv = {std::string(kMke2fsPath), "-q", "-F", "-t", "ext4", "-m", "0", "-L", "vch-scratch", "-O",
+                           "quota,project,^resize_inode", "-E",
+                           "quotatype=prjquota,lazy_itable_init=1,lazy_journal_init=1,nodiscard", device},
+                  .env = {"PATH=/usr/sbin:/usr/bin"}};
   CO_ASSIGN_OR_RETURN(RunResult result, co_await reaper->Run(std::move(command), {.timeout = kFormatLimit}));
   if (result.exit.ok()) co_return absl::OkStatus();
   co_return absl::InternalError(absl::StrCat("mke2fs ", device, ": ", ToString(result.exit), ": ", result.err));

@@ -68,7 +68,6 @@ class Vm:
                    "-display", "none", "-no-reboot", "-boot", "order=d", "-cdrom", str(iso),
                    "-serial", f"file:{self.console_path}",
                    "-qmp", f"unix:{self.dir}/qmp,server=on,wait=off",
-                   "-device", "virtio-rng-pci",
                    "-device", "virtio-serial-pci", "-chardev", f"socket,id=guest,path={self.dir}/port,server=on,wait=off",
                    "-device", "virtserialport,chardev=guest,name=vch.guest.0",
                    "-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.host_port}-{GUEST_IP}:{TETHER_PORT}",

@@ -268,12 +268,16 @@ def vm_destroyed_by_hand(lab):
     delete_all(lab)
 
 
-def api_server_restarts(lab):
-    lab.apply(make_deployment("web", 10))
-    wait_for("10 are Ready", lambda: ready_count(lab, "app=web") == 10)
+def restart_api_server(lab):
     lab.lab("kill", "apiserver")
     lab.lab("start", "apiserver")
     wait_for("the API server answers", lambda: lab.kubectl("get", "--raw", "/readyz"), 60)
+
+
+def api_server_restarts(lab):
+    lab.apply(make_deployment("web", 10))
+    wait_for("10 are Ready", lambda: ready_count(lab, "app=web") == 10)
+    restart_api_server(lab)
     lab.kubectl("scale", "deployment", "web", "--replicas=12")
     wait_for("12 are Ready", lambda: ready_count(lab, "app=web") == 12, 90)
     delete_all(lab)
@@ -350,6 +354,31 @@ def two_hundred_with_ten_kills(lab):
         time.sleep(1.5)
         lab.lab("kill", "kubelet")
         lab.lab("start", "kubelet")
+    gone(lab, 300)
+
+
+def two_hundred_with_restarted_servers(lab):
+    """The API server dies and vCenter goes away, with all its sessions, while 200 pods come, and again while they go."""
+    def restart_both(done):
+        restart_api_server(lab)
+        lab.lab("stop", "vcenter")
+        time.sleep(3)
+        expect(not done(), "all was done before vCenter was stopped: nothing is shown")
+        lab.lab("start", "vcenter")
+        time.sleep(1)
+        restart_api_server(lab)
+
+    lab.apply(make_deployment("many", 200))
+    time.sleep(1)
+    restart_both(lambda: ready_count(lab, "app=many") == 200)
+    wait_for("200 are Ready", lambda: ready_count(lab, "app=many") == 200, 300)
+    expect(len(lab.vms()) == 200, f"none created twice: {len(lab.vms())}")
+    pods = lab.pods("app=many")
+    expect(len({p["status"]["podIP"] for p in pods}) == 200, "no address is given twice")
+    expect(all(container(p)["restartCount"] == 0 for p in pods), "no container was started twice")
+    lab.kubectl("delete", "deployment", "many", "--wait=false")
+    time.sleep(1)
+    restart_both(lambda: not lab.pods())
     gone(lab, 300)
 
 
@@ -576,11 +605,11 @@ def metrics_are_served(lab):
     expect(lab.metric("process_resident_memory_bytes") > 1e6, "process metrics")
 
 
-ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_codes_and_restarts,
-       an_image_that_cannot_be_pulled, pull_secrets, without_guests_nothing_becomes_ready,
-       forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing, kubelet_restart_leaves_the_node_ready, node_is_recreated_with_what_people_set,
-       vm_powered_off_by_hand, vm_destroyed_by_hand, api_server_restarts, watch_is_cut_and_answered_410, vcenter_outage, expired_sessions_and_transient_faults,
-       drains_at_sigterm, pod_vms_carry_tags, events_and_describe, capacity_follows_vcenter, second_node_on_http1_and_paged_lists,
-       client_certificate_is_renewed, standby_takes_over, vsphere_layer_against_the_simulator,
-       image_layer_against_the_simulator, a_large_image_takes_little_memory, two_hundred_up_and_down, two_hundred_with_ten_kills, node_reads_only_what_is_its_own,
+ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_codes_and_restarts, an_image_that_cannot_be_pulled, pull_secrets,
+       without_guests_nothing_becomes_ready, forced_deletion_and_vanished_objects, kubelet_restart_changes_nothing,
+       kubelet_restart_leaves_the_node_ready, node_is_recreated_with_what_people_set, vm_powered_off_by_hand, vm_destroyed_by_hand,
+       api_server_restarts, watch_is_cut_and_answered_410, vcenter_outage, expired_sessions_and_transient_faults, drains_at_sigterm,
+       pod_vms_carry_tags, events_and_describe, capacity_follows_vcenter, second_node_on_http1_and_paged_lists, client_certificate_is_renewed,
+       standby_takes_over, vsphere_layer_against_the_simulator, image_layer_against_the_simulator, a_large_image_takes_little_memory,
+       two_hundred_up_and_down, two_hundred_with_ten_kills, two_hundred_with_restarted_servers, node_reads_only_what_is_its_own,
        metrics_are_served]

@@ -286,7 +286,6 @@ TEST_F(ExecTest, OutputAndExitCode) {
 }
 
 TEST_F(ExecTest, InputToItsEnd) {
-  std::string input(300'000, 'x');
   auto result = Session("/v1/exec?container=main&command=wc&command=-c&stdin=1&stdout=1", "");
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->out, "0\n");

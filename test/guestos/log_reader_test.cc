@@ -39,13 +39,13 @@ class LogTest : public ::testing::Test {
   // Reads until the end, or until nothing happens any more.
   std::string Read(LogReadOptions options, std::shared_ptr<LiveLog> live = nullptr) {
     Collect sink;
-    Start(std::move(live), std::move(options), &sink);
+    Start(std::move(live), options, &sink);
     Settle();
     return sink.text;
   }
   void Start(std::shared_ptr<LiveLog> live, LogReadOptions options, Collect* sink) {
     done_ = false;
-    asio::co_spawn(context_, ReadLog(&pool_, log_, std::move(live), std::move(options), sink),
+    asio::co_spawn(context_, ReadLog(&pool_, log_, std::move(live), options, sink),
                    [this](std::exception_ptr, Status status) {
                      status_ = std::move(status);
                      done_ = true;
@@ -111,7 +111,6 @@ TEST_F(LogTest, OneLargeAppendIsManyPieces) {
 
 TEST_F(LogTest, TailAcrossPieces) {
   auto writer = LogWriter::Open(log_, {.max_bytes = 100, .max_files = 100});
-  std::string expected;
   for (int i = 0; i < 50; ++i) Append(writer->get(), Entry(i));
   for (int lines : {0, 1, 2, 3, 4, 5, 17, 49, 50, 51, 1000}) {
     std::string want;

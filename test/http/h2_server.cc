@@ -1,6 +1,6 @@
 #include "http/h2_server.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include <nghttp2/nghttp2.h>
 #include <openssl/ssl.h>
@@ -61,7 +61,7 @@ struct H2Server::Connection {
                           nghttp2_data_source*, void* user) {
     StreamState& state = Self(user)->streams[id];
     size_t n = std::min(size, state.out.size() - state.used);
-    std::memcpy(buffer, state.out.data() + state.used, n);
+    std::copy_n(state.out.data() + state.used, n, buffer);
     state.used += n;
     Self(user)->server->body_bytes_sent_ += static_cast<int64_t>(n);
     if (state.used == state.out.size() && !state.hold_open) *flags |= NGHTTP2_DATA_FLAG_EOF;

@@ -383,7 +383,7 @@ TEST_F(ImageServiceTest, StoreTroubles) {
 }
 
 TEST_F(ImageServiceTest, AfterARestart) {
-  std::string digest = Image("library/busybox", "1.36");
+  Image("library/busybox", "1.36");
   Start();
   std::string id = WantUntilSettled("busybox:1.36").image_id;
   Stop();

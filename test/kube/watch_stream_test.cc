@@ -36,7 +36,7 @@ TEST(WatchStream, ReadsEventsCutAnywhere) {
   for (size_t first = 0; first <= script.size(); ++first) {
     WatchStream stream;
     std::vector<std::string> events;
-    for (std::string chunk : {script.substr(0, first), script.substr(first)}) {
+    for (const std::string& chunk : {script.substr(0, first), script.substr(first)}) {
       stream.Feed(chunk);
       auto some = Drain(stream);
       ASSERT_TRUE(some.ok()) << first << some.status();

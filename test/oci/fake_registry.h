@@ -93,7 +93,7 @@ class FakeRegistry {
     std::vector<std::string> parts = absl::StrSplit(target, '/');
     if (parts.size() < 5) return {.status = 404};
     std::string what = parts.back();
-    std::string kind = parts[parts.size() - 2];
+    const std::string& kind = parts[parts.size() - 2];
     std::string repository;
     for (size_t i = 2; i + 2 < parts.size(); ++i) absl::StrAppend(&repository, i == 2 ? "" : "/", parts[i]);
     if (kind == "manifests") {
@@ -121,7 +121,8 @@ class FakeRegistry {
     for (size_t at = start; at < data.size(); at += piece) {
       if (break_after > 0 && at - start >= break_after) {
         reply.pieces.push_back(testing::FakeReply::Break());
-        if (breaks > 0 && --breaks == 0) break_after = 0;
+        if (breaks == 1) break_after = 0;
+        if (breaks > 0) --breaks;
         break;
       }
       reply.pieces.push_back(data.substr(at, piece));

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,52 +11,16 @@
 
 #include <boost/asio/thread_pool.hpp>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/time/time.h"
 #include "async/clock.h"
 #include "async/task.h"
 #include "base/status.h"
+#include "image/image_request.h"
 #include "image/image_store.h"
 #include "metrics/metrics.h"
-#include "oci/keyring.h"
 #include "oci/registry_client.h"
 
 namespace vck::image {
-
-// core/v1 PullPolicy.
-enum class PullPolicy { kAlways, kIfNotPresent, kNever };
-// "" is the API's default for the reference: Always for the tag latest, else IfNotPresent (as is any other text).
-PullPolicy PullPolicyOf(std::string_view policy, std::string_view image);
-
-// A container that wants an image.
-struct ImageRequest {
-  std::string pod_uid;
-  std::string container;
-  std::string image;  // as the pod names it
-  PullPolicy policy = PullPolicy::kIfNotPresent;
-  // Of the pod's pull secrets; null: none. Made anew when a secret changes.
-  std::shared_ptr<const oci::Keyring> keyring;
-};
-
-struct ImageStatus {
-  enum class State { kReady, kPulling, kFailed };
-  State state = State::kPulling;
-  // kReady
-  std::string image_id;        // "docker.io/library/busybox@sha256:…"
-  std::string disk_path;       // "[datastore] dir/disk.vmdk"
-  int64_t capacity_bytes = 0;  // of the disk
-  // kFailed: the waiting state of the container: ErrImagePull, ImagePullBackOff, ErrImageNeverPull, InvalidImageName.
-  std::string reason;
-  std::string message;
-  Instant retry_at = Instant::Never();  // the next attempt; `changed` is called then
-};
-
-// An event about a container, with the kubelet's reasons and words.
-struct ImageEvent {
-  bool warning = false;
-  std::string reason;
-  std::string message;
-};
 
 struct ImageServiceOptions {
   // For layers and file systems while they are made; emptied at start. Needs twice the compressed size of each image
@@ -80,23 +43,12 @@ struct ImageServiceOptions {
   boost::asio::thread_pool* pool = nullptr;
 };
 
-struct ImageCallbacks {
-  // Something that this pod wants has changed: call Want() again. Not called from inside Want().
-  std::function<void(const std::string& pod_uid)> changed;
-  std::function<void(const std::string& pod_uid, const std::string& container, const ImageEvent& event)> event;
-  // About the node itself (FreeDiskSpaceFailed).
-  std::function<void(const ImageEvent& event)> node_event;
-  // The image ids ("repo@sha256:…") of all VMs that there are, whether or not their pods are known; nullopt while not
-  // all VMs are known, and then nothing is removed.
-  std::function<std::optional<absl::flat_hash_set<std::string>>()> in_use;
-};
-
 class ImageService {
  public:
   // All references must outlive the service.
   ImageService(Executor executor, Clock& clock, metrics::Registry& metrics, oci::RegistryClient& registry,
                ImageStore& store, ImageCallbacks callbacks, ImageServiceOptions options);
-  virtual ~ImageService() = default;
+  ~ImageService();
   ImageService(const ImageService&) = delete;
   ImageService& operator=(const ImageService&) = delete;
 
@@ -126,7 +78,7 @@ class ImageService {
 
  private:
   struct Impl;
-  std::shared_ptr<Impl> impl_;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace vck::image

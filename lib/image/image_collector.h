@@ -1,0 +1,52 @@
+// ImageCollector: garbage collection, a round at a time: what is too old goes, and then what has been unused for
+// longest until the datastore has room (gc.h has the rules).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "async/clock.h"
+#include "async/task.h"
+#include "base/status.h"
+#include "image/gc.h"
+#include "image/image_request.h"
+#include "image/image_store.h"
+#include "image/known_images.h"
+#include "metrics/metrics.h"
+
+namespace vck::image {
+
+class ImageCollector {
+ public:
+  struct Deps {
+    Clock& clock;
+    metrics::Registry& metrics;
+    const ImageStore& store;  // for its space
+    KnownImages& known;
+    // Digests of the images that have to stay; nullopt while that is not known, and then nothing is removed.
+    std::function<std::optional<std::set<std::string>>()> in_use;
+    std::function<void(const ImageEvent&)> node_event;  // may be empty
+  };
+  ImageCollector(Deps deps, GcPolicy policy) : deps_(std::move(deps)), policy_(policy) {}
+
+  // Reads the store again if it has changed, and collects. `began`: since when somebody watches what is used.
+  Task<Status> Round(Instant began);
+
+ private:
+  Task<> RemoveOld(Instant began);
+  // The bytes that were freed of those that are wanted; nullopt if it is not known what may be removed.
+  Task<std::optional<int64_t>> FreeSpace(int64_t wanted);
+  Task<bool> Remove(std::string digest, std::string reason);
+  [[nodiscard]] std::optional<std::vector<GcImage>> Images();
+  void TellFull(const ImageStore::Space& space, int64_t freed);
+
+  Deps deps_;
+  GcPolicy policy_;
+  bool told_full_ = false;
+};
+
+}  // namespace vck::image

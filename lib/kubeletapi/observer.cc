@@ -6,7 +6,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "kubeletapi/answers.h"
+#include "kubeletapi/cadvisor_metrics.h"
 #include "kubeletapi/daemon_log.h"
+#include "kubeletapi/probe_metrics.h"
+#include "kubeletapi/resource_metrics.h"
+#include "kubeletapi/summary.h"
 
 namespace vck::kubeletapi {
 namespace {

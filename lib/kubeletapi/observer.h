@@ -13,10 +13,10 @@
 #include "guestlink/links.h"
 #include "http/server.h"
 #include "kubeletapi/guest_poll.h"
+#include "kubeletapi/metric_text.h"
 #include "kubeletapi/network_meter.h"
 #include "kubeletapi/pod_directory.h"
 #include "kubeletapi/stats.h"
-#include "kubeletapi/stats_text.h"
 #include "kubeletapi/target.h"
 #include "metrics/metrics.h"
 

@@ -6,10 +6,13 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "json/json.h"
+#include "kubeletapi/cadvisor_metrics.h"
 #include "kubeletapi/cpu_meter.h"
 #include "kubeletapi/guest_figures.h"
 #include "kubeletapi/network_meter.h"
-#include "kubeletapi/stats_text.h"
+#include "kubeletapi/probe_metrics.h"
+#include "kubeletapi/resource_metrics.h"
+#include "kubeletapi/summary.h"
 
 namespace vck::kubeletapi {
 namespace {

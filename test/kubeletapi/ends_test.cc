@@ -3,7 +3,7 @@
 #include <map>
 #include <set>
 
-#include "absl/strings/str_cat.h"
+#include "absl/functional/function_ref.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "guestapi/stream.h"
@@ -121,6 +121,18 @@ class EndsTest : public ::testing::Test {
     }
     guest_->Say(guestapi::EncodeStreamFrame(StreamChannel::kStatus, Encode(guestapi::StreamStatus{})));
     loop_.RunReady();
+  }
+  // What comes from either side keeps a stream that may be idle for a minute.
+  void EndsAMinuteAfterBothHaveSpoken(absl::FunctionRef<void()> client_speaks, absl::FunctionRef<void()> guest_speaks) {
+    loop_.Advance(absl::Seconds(50));
+    client_speaks();
+    loop_.Advance(absl::Seconds(50));
+    guest_speaks();
+    loop_.Advance(absl::Seconds(50));
+    EXPECT_FALSE(done_);
+    loop_.Advance(absl::Seconds(14));
+    EXPECT_TRUE(done_);
+    EXPECT_TRUE(client_->closed && guest_->closed);
   }
 
   testing::Loop loop_;
@@ -264,15 +276,9 @@ TEST(Liveness, EndsWhatHasNoMoreUse) {
 
 TEST_F(EndsTest, AnIdleCommandEnds) {
   StartWebSocketCommand({.idle_timeout = absl::Minutes(1)});
-  loop_.Advance(absl::Seconds(50));
-  guest_->Say(guestapi::EncodeStreamFrame(StreamChannel::kStdout, "output"));
-  loop_.Advance(absl::Seconds(50));
-  client_->Say(Frame(http::WebSocketOp::kBinary, std::string("\0input", 6)));
-  loop_.Advance(absl::Seconds(50));
-  EXPECT_FALSE(done_);
-  loop_.Advance(absl::Seconds(14));
-  EXPECT_TRUE(done_);
-  EXPECT_TRUE(client_->closed && guest_->closed);
+  EndsAMinuteAfterBothHaveSpoken(
+      [this] { client_->Say(Frame(http::WebSocketOp::kBinary, std::string("\0input", 6))); },
+      [this] { guest_->Say(guestapi::EncodeStreamFrame(StreamChannel::kStdout, "output")); });
 }
 
 TEST_F(EndsTest, AnIdleForwardOverSpdyEnds) {
@@ -280,30 +286,16 @@ TEST_F(EndsTest, AnIdleForwardOverSpdyEnds) {
   SpdySide side(client_.get());
   side.Open({{"streamtype", "error"}, {"port", "80"}, {"requestid", "0"}});
   const uint32_t data = side.Open({{"streamtype", "data"}, {"port", "80"}, {"requestid", "0"}});
-  loop_.Advance(absl::Seconds(50));
-  side.Send(data, "request");
-  loop_.Advance(absl::Seconds(50));
+  EndsAMinuteAfterBothHaveSpoken([&] { side.Send(data, "request"); }, [this] { guest_->Say("answer"); });
   EXPECT_EQ(guest_->out, "request");
-  guest_->Say("answer");
-  loop_.Advance(absl::Seconds(50));
-  EXPECT_FALSE(done_);
-  loop_.Advance(absl::Seconds(14));
-  EXPECT_TRUE(done_);
-  EXPECT_TRUE(client_->closed && guest_->closed);
 }
 
 TEST_F(EndsTest, AnIdleForwardOverWebSocketEnds) {
   StartWebSocketForward(absl::Minutes(1));
-  loop_.Advance(absl::Seconds(50));
-  client_->Say(Frame(http::WebSocketOp::kBinary, std::string("\0request", 8)));
-  loop_.Advance(absl::Seconds(50));
+  EndsAMinuteAfterBothHaveSpoken(
+      [this] { client_->Say(Frame(http::WebSocketOp::kBinary, std::string("\0request", 8))); },
+      [this] { guest_->Say("answer"); });
   EXPECT_EQ(guest_->out, "request");
-  guest_->Say("answer");
-  loop_.Advance(absl::Seconds(50));
-  EXPECT_FALSE(done_);
-  loop_.Advance(absl::Seconds(14));
-  EXPECT_TRUE(done_);
-  EXPECT_TRUE(client_->closed && guest_->closed);
 }
 
 TEST_F(EndsTest, WithoutALimitNothingIsTooIdle) {

@@ -8,19 +8,32 @@
 
 namespace vck::image {
 
-Task<Status> ImageCollector::Round(Instant began) {
+Task<> ImageCollector::Round(Instant began) {
+  StatusOr<std::string> full = co_await Collect(began);
+  const bool failed_before = std::exchange(failed_, !full.ok() || !full->empty());
+  if (!failed_) co_return;
+  Log(Severity::kWarning, "Image garbage collection", {{"err", full.ok() ? *full : full.status().ToString()}});
+  if (full.ok()) {
+    Tell("FreeDiskSpaceFailed", *std::move(full));
+  } else if (failed_before) {
+    // Once may be an outage that is being mended.
+    Tell("ImageGCFailed", std::string(full.status().message()));
+  }
+}
+
+Task<StatusOr<std::string>> ImageCollector::Collect(Instant began) {
   CO_RETURN_IF_ERROR(co_await deps_.known.ReadIfChanged());
   co_await RemoveOld(began);
   auto space = deps_.store.space();
-  if (!space) co_return absl::OkStatus();
+  if (!space) co_return "";
   const int64_t wanted = BytesToFree(policy_, *space);
-  if (wanted == 0) {
-    told_full_ = false;
-    co_return absl::OkStatus();
-  }
+  if (wanted == 0) co_return "";
   const std::optional<int64_t> freed = co_await FreeSpace(wanted);
-  if (freed && *freed < wanted) TellFull(*space, *freed);
-  co_return absl::OkStatus();
+  if (!freed || *freed >= wanted) co_return "";
+  co_return absl::StrCat(
+      "Insufficient free disk space on the node's image filesystem (", UsedPercent(*space), "% of ",
+      FormatSize(space->capacity_bytes), " used). Failed to free sufficient space by deleting unused images (freed ",
+      *freed, " bytes). Investigate disk usage, as it could be used by active images, logs, volumes, or other data.");
 }
 
 Task<> ImageCollector::RemoveOld(Instant began) {
@@ -76,16 +89,9 @@ Task<bool> ImageCollector::Remove(std::string digest, std::string reason) {
   co_return true;
 }
 
-void ImageCollector::TellFull(const ImageStore::Space& space, int64_t freed) {
-  if (!deps_.node_event || std::exchange(told_full_, true)) return;
-  deps_.node_event(
-      {.warning = true,
-       .reason = "FreeDiskSpaceFailed",
-       .message = absl::StrCat(
-           "Insufficient free disk space on the node's image filesystem (", UsedPercent(space), "% of ",
-           FormatSize(space.capacity_bytes),
-           " used). Failed to free sufficient space by deleting unused images (freed ", freed,
-           " bytes). Investigate disk usage, as it could be used by active images, logs, volumes, or other data.")});
+void ImageCollector::Tell(std::string reason, std::string message) {
+  if (!deps_.node_event) return;
+  deps_.node_event({.warning = true, .reason = std::move(reason), .message = std::move(message)});
 }
 
 }  // namespace vck::image

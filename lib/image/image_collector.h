@@ -33,20 +33,24 @@ class ImageCollector {
   };
   ImageCollector(Deps deps, GcPolicy policy) : deps_(std::move(deps)), policy_(policy) {}
 
-  // Reads the store again if it has changed, and collects. `began`: since when somebody watches what is used.
-  Task<Status> Round(Instant began);
+  // Reads the store again if it has changed, and collects. `began`: since when somebody watches what is used. What
+  // fails is logged, and told as the kubelet does, but by one event at most: FreeDiskSpaceFailed whenever there is not
+  // enough to remove, ImageGCFailed when anything fails and the round before has failed as well.
+  Task<> Round(Instant began);
 
  private:
+  // If the datastore stays full, that in words; else "".
+  Task<StatusOr<std::string>> Collect(Instant began);
   Task<> RemoveOld(Instant began);
   // The bytes that were freed of those that are wanted; nullopt if it is not known what may be removed.
   Task<std::optional<int64_t>> FreeSpace(int64_t wanted);
   Task<bool> Remove(std::string digest, std::string reason);
   [[nodiscard]] std::optional<std::vector<GcImage>> Images();
-  void TellFull(const ImageStore::Space& space, int64_t freed);
+  void Tell(std::string reason, std::string message);
 
   Deps deps_;
   GcPolicy policy_;
-  bool told_full_ = false;
+  bool failed_ = false;  // the last round
 };
 
 }  // namespace vck::image

@@ -42,7 +42,7 @@ struct ImageStatus {
   Instant retry_at = Instant::Never();  // the next attempt; `changed` is called then
 };
 
-// An event about a container, with the kubelet's reasons and words.
+// An event about a container or the node, with the kubelet's reasons and words.
 struct ImageEvent {
   bool warning = false;
   std::string reason;
@@ -53,7 +53,7 @@ struct ImageCallbacks {
   // Something that this pod wants has changed: call Want() again. Not called from inside Want().
   std::function<void(const std::string& pod_uid)> changed;
   std::function<void(const std::string& pod_uid, const std::string& container, const ImageEvent& event)> event;
-  // About the node itself (FreeDiskSpaceFailed).
+  // About the node itself (FreeDiskSpaceFailed, ImageGCFailed).
   std::function<void(const ImageEvent& event)> node_event;
   // The image ids ("repo@sha256:…") of all VMs that there are, whether or not their pods are known; nullopt while not
   // all VMs are known, and then nothing is removed.

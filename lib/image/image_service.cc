@@ -79,8 +79,7 @@ Task<> ImageService::Impl::KeepStore(Instant began) {
   while (true) {
     co_await clock.Sleep(gc_interval);
     requests.ForgetOldFailures();
-    Status status = co_await collector.Round(began);
-    if (!status.ok()) Log(Severity::kWarning, "Image garbage collection", {{"err", status}});
+    co_await collector.Round(began);
   }
 }
 

@@ -209,26 +209,24 @@ void App::Impl::RegisterMetrics() {
 
 void App::Impl::MakeImages() {
   VSphereSide& vsphere = *vcenter->side();
-  Images::Deps deps{.executor = executor,
-                    .clock = clock,
-                    .pool = pool,
-                    .registry = registry,
-                    .calls = vsphere.calls,
-                    .placement = vsphere.placement,
-                    .vms = vsphere.index,
-                    .vch_id = options.pod.vch_id,
-                    .pull_secrets = [this](const kubeapi::PodView& pod) { return spec_sync->GetPullSecrets(pod); },
-                    .changed = [this](const std::string& uid) { vm_queue->Add(uid); },
-                    .event =
-                        [this](const std::string& uid, const std::string& container, const image::ImageEvent& event) {
-                          if (auto pod = kube->pods.Get(uid))
-                            kube->Record(*pod, event.warning, event.reason, event.message, container);
-                        },
-                    .node_event =
-                        [](const image::ImageEvent& event) {
-                          Log(event.warning ? Severity::kWarning : Severity::kInfo, event.message,
-                              {{"reason", event.reason}});
-                        }};
+  Images::Deps deps{
+      .executor = executor,
+      .clock = clock,
+      .pool = pool,
+      .registry = registry,
+      .calls = vsphere.calls,
+      .placement = vsphere.placement,
+      .vms = vsphere.index,
+      .vch_id = options.pod.vch_id,
+      .pull_secrets = [this](const kubeapi::PodView& pod) { return spec_sync->GetPullSecrets(pod); },
+      .changed = [this](const std::string& uid) { vm_queue->Add(uid); },
+      .event =
+          [this](const std::string& uid, const std::string& container, const image::ImageEvent& event) {
+            if (auto pod = kube->pods.Get(uid))
+              kube->Record(*pod, event.warning, event.reason, event.message, container);
+          },
+      .node_event =
+          [this](const image::ImageEvent& event) { kube->RecordNode(event.warning, event.reason, event.message); }};
   std::string work_dir = options.images.work_dir;
   if (work_dir.empty()) work_dir = absl::StrCat(options.pod.state_dir, "/images");
   images = std::make_unique<Images>(std::move(deps), options.images, inputs.registries, std::move(work_dir));

@@ -15,6 +15,8 @@ kube::ReflectorOptions WatchOptions(const KubeOptions& o, kube::ObjectRef collec
           .page_size = o.page_size};
 }
 
+kube::EventType TypeOf(bool warning) { return warning ? kube::EventType::kWarning : kube::EventType::kNormal; }
+
 }  // namespace
 
 StatusOr<std::unique_ptr<KubeSide>> KubeSide::Create(Executor executor, Clock& clock, asio::thread_pool& pool,
@@ -42,7 +44,8 @@ StatusOr<std::unique_ptr<KubeSide>> KubeSide::Create(Executor executor, Clock& c
 
 KubeSide::KubeSide(std::unique_ptr<kube::ClientCertificate> own_certificate, std::unique_ptr<kube::Client> to_all,
                    std::unique_ptr<kube::Client> to_elect, const KubeOptions& options)
-    : certificate(std::move(own_certificate)),
+    : node_name(options.node_name),
+      certificate(std::move(own_certificate)),
       client(std::move(to_all)),
       election_client(std::move(to_elect)),
       pod_sink(pods, kube::StoreSink::KeyBy::kUid),
@@ -92,7 +95,12 @@ void KubeSide::Record(const kube::Object& pod, bool warning, std::string reason,
   object.uid = std::string(pod.uid());
   object.resource_version = std::string(pod.resource_version());
   if (!container.empty()) object.field_path = absl::StrCat("spec.containers{", container, "}");
-  recorder.Event(object, warning ? kube::EventType::kWarning : kube::EventType::kNormal, std::move(reason),
+  recorder.Event(object, TypeOf(warning), std::move(reason), std::move(message));
+}
+
+void KubeSide::RecordNode(bool warning, std::string reason, std::string message) {
+  // By its name in place of a UID, as the kubelet: that is how kubectl describe looks for them.
+  recorder.Event({.kind = "Node", .name = node_name, .uid = node_name}, TypeOf(warning), std::move(reason),
                  std::move(message));
 }
 

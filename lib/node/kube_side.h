@@ -37,7 +37,10 @@ struct KubeSide {
   // About the pod, or one of its containers.
   void Record(const kube::Object& pod, bool warning, std::string reason, std::string message,
               const std::string& container = "");
+  // About the Node.
+  void RecordNode(bool warning, std::string reason, std::string message);
 
+  std::string node_name;
   std::unique_ptr<kube::ClientCertificate> certificate;  // null: not ours to renew
   std::unique_ptr<kube::Client> client;
   std::unique_ptr<kube::Client> election_client;  // null without leader election

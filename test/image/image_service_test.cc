@@ -474,6 +474,36 @@ TEST_F(ImageServiceTest, CollectsForSpaceTheLongestUnusedFirst) {
   EXPECT_EQ(store_.images.size(), 1U);
 }
 
+TEST_F(ImageServiceTest, ACollectionThatFailsIsToldOnceARound) {
+  Image("library/app", "1");
+  Start();
+  EXPECT_EQ(WantUntilSettled("app:1").state, State::kReady);
+  const auto next_round = [this] {
+    node_events_.clear();
+    Advance(absl::Minutes(5));
+    return node_events_;
+  };
+  // The only image is in use.
+  store_.room = ImageStore::Space{.capacity_bytes = 100 << 20, .free_bytes = 10 << 20};
+  EXPECT_THAT(next_round(), ElementsAre("FreeDiskSpaceFailed"));
+  EXPECT_THAT(next_round(), ElementsAre("FreeDiskSpaceFailed"));
+  in_use_.reset();
+  EXPECT_THAT(next_round(), IsEmpty()) << "it is not known what could go";
+  in_use_.emplace();
+  store_.room->free_bytes = 50 << 20;
+  EXPECT_THAT(next_round(), IsEmpty());
+  store_.list_error = absl::UnavailableError("away");
+  ++store_.changed;
+  EXPECT_THAT(next_round(), IsEmpty()) << "once is not worth an event";
+  EXPECT_THAT(next_round(), ElementsAre("ImageGCFailed"));
+  EXPECT_THAT(next_round(), ElementsAre("ImageGCFailed"));
+  store_.list_error = absl::OkStatus();
+  EXPECT_THAT(next_round(), IsEmpty());
+  store_.list_error = absl::UnavailableError("away");
+  ++store_.changed;
+  EXPECT_THAT(next_round(), IsEmpty());
+}
+
 TEST_F(ImageServiceTest, CollectsByAge) {
   Image("library/app", "1");
   Start({.gc_max_age = absl::Hours(1)});

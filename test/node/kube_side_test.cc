@@ -1,4 +1,6 @@
 // NodeController and StatusReconciler against a scripted API server, on fake time.
+#include "node/kube_side.h"
+
 #include <set>
 #include <string>
 #include <vector>
@@ -278,6 +280,30 @@ TEST_F(StatusReconcilerTest, ErrorsAreRetriedByTheQueue) {
   server.status = 404;
   server.answer = kube::StatusObject(404, "NotFound");
   EXPECT_TRUE(Once().ok()) << "the watch will show that it is gone";
+}
+
+// ---- events ----
+
+TEST(KubeSide, EventsOfTheNodeAreWhereKubectlLooksForThem) {
+  kube::ClientFixture fixture([](const http::Request&) { return testing::FakeReply{.status = 201, .body = "{}"}; });
+  auto client = std::make_unique<kube::Client>(fixture.loop.clock(), fixture.http, fixture.credentials,
+                                               kube::ClientFixture::Config(), kube::ClientOptions{});
+  KubeSide side(nullptr, std::move(client), nullptr, {.node_name = "vch1"});
+  side.RecordNode(true, "FreeDiskSpaceFailed", "the datastore is full");
+  kube::Background run(fixture.loop, side.recorder.Run());
+  fixture.loop.RunReady();
+  ASSERT_THAT(fixture.http->requests(), SizeIs(1));
+  const http::Request& request = fixture.http->requests()[0];
+  EXPECT_EQ(request.target, "/prefix/api/v1/namespaces/default/events");
+  auto event = json::Parse(request.body);
+  ASSERT_TRUE(event.ok()) << event.status();
+  EXPECT_EQ(json::String(*event, "type"), "Warning");
+  EXPECT_EQ(json::String(*event, "reason"), "FreeDiskSpaceFailed");
+  EXPECT_EQ(json::String(*event, "message"), "the datastore is full");
+  const json::Value* object = json::Get(*event, "involvedObject");
+  EXPECT_EQ(json::String(object, "kind"), "Node");
+  EXPECT_EQ(json::String(object, "name"), "vch1");
+  EXPECT_EQ(json::String(object, "uid"), "vch1");
 }
 
 }  // namespace

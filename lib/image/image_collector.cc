@@ -38,21 +38,24 @@ Task<StatusOr<std::string>> ImageCollector::Collect(Instant began) {
 
 Task<> ImageCollector::RemoveOld(Instant began) {
   auto images = Images();
-  if (!images) co_return;
-  for (const std::string& digest : TooOld(policy_, *images, deps_.clock.Now(), began)) co_await Remove(digest, "age");
+  if (images) co_await RemoveUnused(TooOld(policy_, *images, deps_.clock.Now(), began), "age");
 }
 
 Task<std::optional<int64_t>> ImageCollector::FreeSpace(int64_t wanted) {
   auto images = Images();
   if (!images) co_return std::nullopt;
+  co_return co_await RemoveUnused(ForSpace(policy_, *images, wanted, deps_.clock.Now()), "space");
+}
+
+Task<int64_t> ImageCollector::RemoveUnused(std::vector<std::string> digests, std::string reason) {
   int64_t freed = 0;
-  for (const std::string& digest : ForSpace(policy_, *images, wanted, deps_.clock.Now())) {
+  for (const std::string& digest : digests) {
     // Somebody may have got it while others were removed.
-    auto again = Images();
-    if (!again) break;
-    auto it = std::ranges::find(*again, digest, &GcImage::digest);
-    if (it == again->end() || it->in_use) continue;
-    if (co_await Remove(digest, "space")) freed += it->size_bytes;
+    auto images = Images();
+    if (!images) break;
+    auto it = std::ranges::find(*images, digest, &GcImage::digest);
+    if (it == images->end() || it->in_use) continue;
+    if (co_await Remove(digest, reason)) freed += it->size_bytes;
   }
   co_return freed;
 }

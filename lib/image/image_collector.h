@@ -44,6 +44,8 @@ class ImageCollector {
   Task<> RemoveOld(Instant began);
   // The bytes that were freed of those that are wanted; nullopt if it is not known what may be removed.
   Task<std::optional<int64_t>> FreeSpace(int64_t wanted);
+  // The bytes that were freed.
+  Task<int64_t> RemoveUnused(std::vector<std::string> digests, std::string reason);
   Task<bool> Remove(std::string digest, std::string reason);
   [[nodiscard]] std::optional<std::vector<GcImage>> Images();
   void Tell(std::string reason, std::string message);

@@ -67,6 +67,7 @@ class FakeStore : public ImageStore {
     co_return absl::OkStatus();
   }
   Task<Status> Remove(StoredImage image) override {
+    if (on_remove) on_remove(image);
     if (busy.contains(image.id)) co_return absl::FailedPreconditionError("in use");
     images.erase(image.id);
     co_return absl::OkStatus();
@@ -76,6 +77,7 @@ class FakeStore : public ImageStore {
 
   std::map<std::string, StoredImage> images;
   std::set<std::string> busy;
+  std::function<void(const StoredImage&)> on_remove;
   Status list_error, import_error;
   absl::Duration import_delay;
   std::optional<Space> room;
@@ -516,6 +518,24 @@ TEST_F(ImageServiceTest, CollectsByAge) {
   Advance(absl::Minutes(20));
   EXPECT_EQ(store_.images.size(), 0U);
   EXPECT_EQ(WantUntilSettled("app:1").state, State::kReady);
+}
+
+TEST_F(ImageServiceTest, WhatIsWantedWhileOthersAreRemovedStays) {
+  Start({.gc_max_age = absl::Hours(1)});
+  for (const char* tag : {"1", "2"}) {
+    Image("library/app", tag, tag);
+    EXPECT_EQ(WantUntilSettled(absl::StrCat("app:", tag)).state, State::kReady);
+  }
+  service_->Release("pod");
+  std::string wanted;
+  store_.on_remove = [&](const StoredImage& image) {
+    if (!wanted.empty()) return;
+    wanted = image.names[0].find("app:1@") != std::string::npos ? "app:2" : "app:1";
+    EXPECT_EQ(Want(wanted).state, State::kReady);
+  };
+  Advance(absl::Minutes(70));
+  EXPECT_EQ(store_.images.size(), 1U);
+  EXPECT_EQ(Want(wanted).state, State::kReady);
 }
 
 // ---- pure parts ----

@@ -5,6 +5,13 @@
 #include "base/log.h"
 
 namespace vck::node {
+namespace {
+
+// An object that should be gone: the watch says so, and then nobody looks again. If it does not, the answer was wrong
+// (an API server that starts knows little yet), or a finalizer holds the object.
+constexpr absl::Duration kLookAgain = absl::Seconds(10);
+
+}  // namespace
 
 Task<StatusOr<flow::Result>> StatusReconciler::Reconcile(std::string uid) {
   kube::ObjectPtr object = facts_.pods.Get(uid);
@@ -46,7 +53,7 @@ Task<StatusOr<flow::Result>> StatusReconciler::Reconcile(std::string uid) {
     kube::PatchOptions options;
     options.subresource = "status";
     auto answer = co_await client_.Patch(ref, kube::PatchType::kStrategic, std::move(status.patch), options);
-    if (absl::IsNotFound(answer.status())) co_return flow::Result{};  // the watch will say so
+    if (absl::IsNotFound(answer.status())) co_return flow::Result{.requeue_after = kLookAgain};
     // Another pod has the name (the UID in the patch does not match), or the object changed: look again with fresh
     // eyes.
     if (!answer.ok()) co_return Annotate(answer.status(), absl::StrCat("status of ", ref.ns, "/", ref.name));
@@ -69,11 +76,11 @@ Task<StatusOr<flow::Result>> StatusReconciler::Reconcile(std::string uid) {
     options.uid = uid;
     options.grace_period_seconds = 0;
     auto deleted = co_await client_.Delete(ref, options);
-    // Gone already, or another pod of that name by now.
-    if (!deleted.ok() && !absl::IsNotFound(deleted.status()) && !absl::IsAborted(deleted.status())) {
+    if (!deleted.ok() && !absl::IsNotFound(deleted.status())) {
       co_return Annotate(deleted.status(), absl::StrCat("delete ", ref.ns, "/", ref.name));
     }
     LogV(2, "Pod removed from the API", {{"pod", facts.object->Key()}, {"uid", uid}});
+    result.requeue_after = kLookAgain;
   }
   co_return result;
 }

@@ -265,6 +265,28 @@ TEST_F(StatusReconcilerTest, RemovesTheObjectOnlyWhenNothingIsLeft) {
   EXPECT_THAT(server.writes.back().body, HasSubstr("\"gracePeriodSeconds\":0"));
 }
 
+// Seen with an API server that had just started: it answered, and the object was still there.
+TEST_F(StatusReconcilerTest, AnObjectThatIsStillThereIsRemovedAgain) {
+  Put(PodText("1", deleting, terminal));
+  server.answer = PodText("2", deleting, terminal);
+  auto result = Once();
+  ASSERT_TRUE(result.ok());
+  ASSERT_EQ(server.writes.back().method, "DELETE");
+  EXPECT_EQ(result->requeue_after, absl::Seconds(10));
+  server.status = 404;
+  server.answer = kube::StatusObject(404, "NotFound");
+  result = Once();
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->requeue_after, absl::Seconds(10));
+  server.status = 409;
+  server.answer = kube::StatusObject(409, "Conflict");
+  EXPECT_FALSE(Once().ok()) << "the queue tries again";
+  pods.Erase("u1");
+  result = Once();
+  ASSERT_TRUE(result.ok());
+  EXPECT_FALSE(result->requeue_after.has_value());
+}
+
 TEST_F(StatusReconcilerTest, SaysNothingBeforeVCenterWasSeen) {
   vms.MarkUnsynced();
   Put(PodText("1", "", R"({"phase":"Running"})"));
@@ -279,7 +301,9 @@ TEST_F(StatusReconcilerTest, ErrorsAreRetriedByTheQueue) {
   EXPECT_FALSE(Once().ok());
   server.status = 404;
   server.answer = kube::StatusObject(404, "NotFound");
-  EXPECT_TRUE(Once().ok()) << "the watch will show that it is gone";
+  auto result = Once();
+  ASSERT_TRUE(result.ok()) << "the watch will show that it is gone";
+  EXPECT_TRUE(result->requeue_after.has_value());
 }
 
 // ---- events ----

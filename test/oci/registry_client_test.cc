@@ -270,7 +270,7 @@ TEST_F(RegistryClientTest, NoCredentialsOverPlainHttp) {
 // ---- mirrors ----
 
 TEST_F(RegistryClientTest, MirrorsFirstThenTheRegistry) {
-  std::string digest = registry_.AddImage("library/busybox", "latest", {}, {});
+  registry_.AddImage("library/busybox", "latest", {}, {});
   FakeRegistry empty(loop_.clock());
   registry_.hosts["https://m1:5000"] = [](const http::Request&) {
     return FakeReply{.error = absl::UnavailableError("connection refused")};

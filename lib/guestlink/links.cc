@@ -452,10 +452,14 @@ class LinksImpl : public Links {
       connected_.Increment();
       session->refusal_logged = false;
     }
+    const int64_t revision = next->guest.spec_revision;
     states_.Put(session->pod_uid, std::move(next));
     // The subscriber may have forgotten the link.
     link = links_.find(session->pod_uid);
-    if (link != links_.end()) Kick(&link->second);
+    if (link == links_.end()) return absl::OkStatus();
+    auto& spec = link->second.spec;
+    if (spec != nullptr && revision >= spec->revision) spec.reset();
+    Kick(&link->second);
     return absl::OkStatus();
   }
 

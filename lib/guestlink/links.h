@@ -70,7 +70,7 @@ class Links {
   virtual void Disconnect(const std::string& pod_uid) = 0;
   virtual void Forget(const std::string& pod_uid) = 0;
 
-  // The spec to be applied: kept, and sent at once and after each reconnect until the guest reports its revision.
+  // The spec to be applied: kept, and sent at once and after each reconnect, until the guest reports its revision.
   virtual void Push(const std::string& pod_uid, std::shared_ptr<const guestapi::GuestSpec> spec) = 0;
   // Asks the guest to stop; kept and repeated like a spec. A longer grace than before is ignored, unless
   // the request differs in whether the guest is to stay on.

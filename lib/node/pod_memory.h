@@ -2,7 +2,10 @@
 // some waits begin again.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -37,8 +40,11 @@ struct PodMemory {
   std::string missing_secrets;  // pull secrets that it was told about
   // The API has had its terminal phase since.
   std::optional<absl::Time> final_since;
-  // The newest resolved spec.
+  // The newest resolved spec, until the guest has it (a spec takes some KiB); its revision (0: none yet), and a hash of
+  // all else that it says.
   std::shared_ptr<const guestapi::GuestSpec> spec;
+  int64_t spec_revision = 0;
+  size_t spec_hash = 0;
   std::string spec_source;                            // what it was made from; SpecSync's
   std::set<podvm::ResolveResult::Event> spec_events;  // that were told when it was made
   int64_t pushed_revision = 0;
@@ -49,6 +55,8 @@ struct PodMemory {
   std::optional<absl::Time> orphan_since;
   std::string last_warning;
 
+  // There is none that the guest has, or can be given.
+  [[nodiscard]] bool lacks_spec() const { return spec == nullptr && pushed_revision == 0; }
   // What keeps its containers from running; it counts for those that do not run.
   [[nodiscard]] const podvm::Verdict& waits_for() const { return verdict.admitted() ? unresolved : verdict; }
 };

@@ -1,10 +1,12 @@
 #include "node/spec_sync.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 #include "async/task_group.h"
+#include "guestapi/frame.h"
 
 namespace vck::node {
 namespace {
@@ -18,6 +20,14 @@ size_t HashOf(const kubeapi::PodView& pod, std::string_view field) {
   for (const auto& member : json::Members(pod.metadata(), field)) {
     hash += absl::HashOf(std::string_view(member.key().data(), member.key().size()), json::AsString(member.value()));
   }
+  return hash;
+}
+
+// Of all but the revision.
+size_t HashOf(guestapi::GuestSpec& spec) {
+  const int64_t revision = std::exchange(spec.revision, 0);
+  const size_t hash = absl::HashOf(guestapi::EncodeFrame(spec));
+  spec.revision = revision;
   return hash;
 }
 
@@ -74,7 +84,7 @@ void SpecSync::Sync(const Pod& pod, PodMemory& memory) {
   podvm::ResolveInputs inputs;
   inputs.pod = &pod.view;
   // Larger than any that an earlier kubelet pushed, as long as clocks do not run back.
-  inputs.revision = std::max<int64_t>(absl::ToUnixMicros(pod.now), memory.spec ? memory.spec->revision + 1 : 0);
+  inputs.revision = std::max<int64_t>(absl::ToUnixMicros(pod.now), memory.spec_revision + 1);
   inputs.pod_ip = pod.ip;
   inputs.host_ip = options_.host_ip;
   inputs.node_name = options_.node_name;
@@ -92,14 +102,15 @@ void SpecSync::Sync(const Pod& pod, PodMemory& memory) {
   podvm::Verdict unresolved;
   if (result.spec) {
     // What changes nothing for the guest is no new revision.
-    if (memory.spec) {
-      const int64_t revision = std::exchange(result.spec->revision, memory.spec->revision);
-      if (*result.spec != *memory.spec) result.spec->revision = revision;
+    if (const size_t hash = HashOf(*result.spec); hash != memory.spec_hash || memory.spec_revision == 0) {
+      memory.spec_hash = hash;
+      memory.spec_revision = result.spec->revision;
     }
-    if (!memory.spec || result.spec->revision != memory.spec->revision) {
+    if (memory.pushed_revision < memory.spec_revision) {
+      result.spec->revision = memory.spec_revision;
       memory.spec = std::make_shared<const guestapi::GuestSpec>(*std::move(result.spec));
     }
-  } else if (!memory.spec && !result.reason.empty()) {
+  } else if (memory.lacks_spec() && !result.reason.empty()) {
     unresolved = podvm::Verdict::Wait(std::move(result.reason), std::move(result.message));
   }
   Tell(pod, std::move(result.events), memory);

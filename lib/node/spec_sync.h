@@ -52,9 +52,10 @@ class SpecSync {
   };
   SpecSync(Executor executor, kube::Client& client, Deps deps, SpecSyncOptions options);
 
-  // Sets memory.spec (a new revision if anything in it changed; the old one stays while it can't be resolved) and
-  // memory.unresolved. Watches what the pod refers to from the first call on; changes of it are told by References,
-  // Tokens and Services. A pod that is over is not looked at any more.
+  // Sets memory.spec_revision (a new one if anything in the spec changed; the old one stays while it can't be
+  // resolved), memory.spec if that revision was not pushed yet, and memory.unresolved. Watches what the pod refers to
+  // from the first call on; changes of it are told by References, Tokens and Services. A pod that is over is not looked
+  // at any more.
   void Sync(const Pod& pod, PodMemory& memory);
   PullSecrets GetPullSecrets(const kubeapi::PodView& pod) { return references_.GetPullSecrets(pod); }
   // The pod is gone.

@@ -149,6 +149,7 @@ Status VmReconciler::Prepare(Look& look) {
       Admitted(look);
       WantMoreImages(look);
     }
+    KeepSpecWhileNeeded(look);
     Resolve(look);
   }
   in.may_create = memory.admitted && memory.waits_for().admitted() && (deps_.images == nullptr || look.disks);
@@ -158,7 +159,7 @@ Status VmReconciler::Prepare(Look& look) {
     in.may_not_reason = "BackOff";
   }
   in.images_to_add = !in.vm.vms.empty() && look.disks && !look.disks->images.empty();
-  in.spec_revision = memory.spec ? memory.spec->revision : 0;
+  in.spec_revision = memory.lacks_spec() ? 0 : memory.spec_revision;
   in.pushed_revision = memory.pushed_revision;
   in.booting_since = memory.booting_since;
   in.stop_since = memory.stop_since;
@@ -256,6 +257,18 @@ void VmReconciler::WantMoreImages(Look& look) {
   look.disks = std::move(more.disks);
   if (!more.room.ok()) Warn(look, "Failed", std::string(more.room.message()));
   if (memory.image_waits != before) deps_.events.status_changed(look.uid);
+}
+
+void VmReconciler::KeepSpecWhileNeeded(Look& look) {
+  PodMemory& memory = *look.memory;
+  if (!look.in.guest.known() || memory.spec_revision == 0) return;
+  if (look.in.guest.state->spec_revision >= memory.spec_revision) {
+    memory.spec.reset();
+  } else if (memory.spec == nullptr) {
+    // The guest had it, and lost it with its disk: made and pushed once more.
+    memory.spec_source.clear();
+    memory.pushed_revision = 0;
+  }
 }
 
 void VmReconciler::Resolve(Look& look) {

@@ -71,6 +71,7 @@ class VmReconciler {
   void WantImages(Look& look);
   // Those that its VM was made without.
   void WantMoreImages(Look& look);
+  void KeepSpecWhileNeeded(Look& look);
   void Resolve(Look& look);
   Task<Status> Act(Look& look, const podvm::Action& action);
   Task<Status> Create(Look& look);

@@ -145,10 +145,15 @@ TEST_F(LinksTest, TheStateOutlivesTheGuestsRebootAndThenBeginsAnew) {
   ASSERT_TRUE(net_.Until([&] { return guests_.announced("vm-1") != endpoint.guest; }));
   endpoint.guest = guests_.announced("vm-1");
   kubelet_->Connect("uid-1", endpoint);
-  ASSERT_TRUE(net_.Until([&] {
-    auto state = kubelet_.State("uid-1");
-    return state.connected && state.guest.boot_id == endpoint.guest.boot_id && state.guest.spec_revision == 1;
-  })) << "the spec is pushed to the new boot";
+  const auto new_boot_has = [&](int64_t revision) {
+    return net_.Until([&, revision] {
+      auto state = kubelet_.State("uid-1");
+      return state.connected && state.guest.boot_id == endpoint.guest.boot_id && state.guest.spec_revision == revision;
+    });
+  };
+  ASSERT_TRUE(new_boot_has(0)) << "a spec is not kept once a guest has it";
+  kubelet_->Push("uid-1", SpecOf("uid-1", ""));
+  ASSERT_TRUE(new_boot_has(1)) << "the same again is pushed to the new boot";
   EXPECT_EQ(kubelet_.Metric("vch_guest_reconnects_total"), "1");
 }
 

@@ -107,6 +107,18 @@ TEST_F(SpecSyncTest, WhatChangesMakesANewRevisionAndNothingElseDoes) {
   generation = 2;
   Settle();
   EXPECT_GT(memory.spec->revision, revision) << "the guest reports the generation";
+  revision = memory.spec->revision;
+  memory.pushed_revision = revision;
+  memory.spec.reset();  // the guest has it
+  label = "c";
+  Settle();
+  EXPECT_EQ(memory.spec_revision, revision);
+  EXPECT_EQ(memory.spec, nullptr);
+  api.ConfigMap("c", R"({"k":"3"})");
+  Settle();
+  ASSERT_NE(memory.spec, nullptr);
+  EXPECT_GT(memory.spec->revision, revision);
+  EXPECT_EQ(File(), "3");
 }
 
 TEST_F(SpecSyncTest, ADeadlineCountsFromTheStartTimeOnceThereIsOne) {

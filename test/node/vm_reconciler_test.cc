@@ -209,7 +209,7 @@ class VmReconcilerTest : public ::testing::Test {
                            .ipam = ipam,
                            .sync_spec =
                                [](const SpecSync::Pod& pod, PodMemory& memory) {
-                                 if (memory.spec) return;
+                                 if (memory.spec || memory.pushed_revision > 0) return;
                                  podvm::ResolveInputs inputs;
                                  inputs.pod = &pod.view;
                                  inputs.pod_ip = pod.ip;
@@ -217,6 +217,7 @@ class VmReconcilerTest : public ::testing::Test {
                                  const podvm::ServiceEnv services;
                                  inputs.service_env = &services;
                                  if (auto spec = podvm::ResolveSpec(inputs).spec) {
+                                   memory.spec_revision = spec->revision;
                                    memory.spec = std::make_shared<const guestapi::GuestSpec>(*std::move(spec));
                                  }
                                },
@@ -246,6 +247,32 @@ TEST_F(VmReconcilerTest, TwoTasksBringAPodVmUp) {
   EXPECT_EQ(links.connected[kUid].address, "10.0.0.2");
   ASSERT_TRUE(links.pushed.contains(kUid));
   EXPECT_THAT(events, ElementsAre("Created"));
+}
+
+TEST_F(VmReconcilerTest, ASpecIsKeptUntilTheGuestHasItAndMadeAgainForOneThatLostIt) {
+  PutPod(PodJson());
+  EXPECT_TRUE(Once().ok());
+  GuestUp();
+  EXPECT_TRUE(Once().ok());
+  ASSERT_TRUE(links.pushed.contains(kUid));
+  const auto guest_has = [&](int64_t revision) {
+    guestlink::LinkState state{.connected = true};
+    state.guest.pod_uid = kUid;
+    state.guest.boot_id = "boot1";
+    state.guest.sequence = 1;
+    state.guest.spec_revision = revision;
+    links.store.Put(kUid, std::make_shared<const guestlink::LinkState>(state));
+    links.pushed.clear();
+    EXPECT_TRUE(Once().ok());
+  };
+  guest_has(0);
+  EXPECT_NE(memories[kUid]->spec, nullptr);
+  guest_has(1);
+  EXPECT_EQ(memories[kUid]->spec, nullptr);
+  EXPECT_TRUE(links.pushed.empty());
+  guest_has(0);
+  ASSERT_TRUE(links.pushed.contains(kUid));
+  EXPECT_EQ(links.pushed[kUid]->revision, 1);
 }
 
 TEST_F(VmReconcilerTest, AGuestThatDoesNotBootIsToldOfOnce) {

@@ -25,14 +25,39 @@ Quantity OverPhases(const PodView& pod, Of&& of) {
   return std::max(peak, mains);
 }
 
+template <class Of>
+Quantity RequestsBy(const PodView& pod, std::string_view resource, Of&& of) {
+  auto whole = pod.PodRequest(resource);
+  return (whole ? *whole : OverPhases(pod, of)) + pod.Overhead(resource).value_or(Quantity());
+}
+
+Quantity AmountIn(const json::Value* list, std::string_view resource) {
+  const json::Value* value = json::Get(list, resource);
+  return value == nullptr ? Quantity() : Quantity::Parse(*value).value_or(Quantity());
+}
+
+// determineContainerReqs() of component-helpers.
+Quantity HeldBy(const PodView& pod, const ContainerView& c, std::string_view resource, bool infeasible) {
+  const Quantity wanted = c.Request(resource).value_or(Quantity());
+  if (c.kind() == ContainerView::Kind::kInit) return wanted;
+  const json::Value* status = pod.ContainerStatus(c.kind(), c.name());
+  const json::Value* has = json::Get(status, "resources");
+  if (has == nullptr) return wanted;
+  const Quantity held = std::max(AmountIn(json::Get(has, "requests"), resource),
+                                 AmountIn(json::Get(status, "allocatedResources"), resource));
+  return infeasible ? held : std::max(wanted, held);
+}
+
 }  // namespace
 
 Quantity PodRequests(const PodView& pod, std::string_view resource) {
-  auto whole = pod.PodRequest(resource);
-  Quantity sum =
-      whole ? *whole
-            : OverPhases(pod, [&](const ContainerView& c) { return c.Request(resource).value_or(Quantity()); });
-  return sum + pod.Overhead(resource).value_or(Quantity());
+  return RequestsBy(pod, resource, [&](const ContainerView& c) { return c.Request(resource).value_or(Quantity()); });
+}
+
+Quantity HeldByPod(const PodView& pod, std::string_view resource) {
+  const json::Value* resize = pod.Condition("PodResizePending");
+  const bool infeasible = json::String(resize, "reason") == "Infeasible";
+  return RequestsBy(pod, resource, [&](const ContainerView& c) { return HeldBy(pod, c, resource, infeasible); });
 }
 
 Quantity PodLimits(const PodView& pod, std::string_view resource) {

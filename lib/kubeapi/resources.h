@@ -12,6 +12,9 @@ namespace vck::kubeapi {
 // max over the phases of the pod's life (each init container with the sidecars started before it; the main containers
 // with all sidecars), or the pod-level value; plus overhead.
 Quantity PodRequests(const PodView& pod, std::string_view resource);
+// What it takes of its node while it may be resized in place (UseStatusResources): of each container that may be the
+// largest of what it requests, has and was promised; only of the last two if the resize is Infeasible.
+Quantity HeldByPod(const PodView& pod, std::string_view resource);
 // Containers without a limit count nothing: see AllLimited. Overhead is added when there is any limit.
 Quantity PodLimits(const PodView& pod, std::string_view resource);
 // Every container, or the pod as a whole, has that limit.

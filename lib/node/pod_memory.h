@@ -30,7 +30,7 @@ struct PodMemory {
   absl::Time created_at;
   // vCenter refused to create it for a reason that people have to mend: not again before.
   std::optional<absl::Time> create_not_before;
-  // The first admission decides; what it uses of the node is in `usage`.
+  // The first admission decides; what it takes of the node since is in `usage`.
   bool admitted = false;
   podvm::NodeUsage usage;
   podvm::Verdict verdict;     // why there is no VM or container yet: admission, its address

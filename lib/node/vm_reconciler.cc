@@ -146,9 +146,10 @@ Status VmReconciler::Prepare(Look& look) {
     } else if (in.vm.vms.empty()) {
       AdmitPod(look);
     } else {
-      Admitted(look);
+      memory.admitted = true;
       WantMoreImages(look);
     }
+    if (memory.admitted && !kubeapi::IsTerminal(in.pod->phase())) Count(look);
     KeepSpecWhileNeeded(look);
     Resolve(look);
   }
@@ -169,12 +170,11 @@ Status VmReconciler::Prepare(Look& look) {
   return absl::OkStatus();
 }
 
-void VmReconciler::Admitted(Look& look) {
-  PodMemory& memory = *look.memory;
-  if (memory.admitted) return;
-  memory.admitted = true;
-  memory.usage.Add(*look.pod());
-  usage_.Add(*look.pod());
+// Each time, because a resize changes what it takes.
+void VmReconciler::Count(Look& look) {
+  usage_ -= look.memory->usage;
+  look.memory->usage = podvm::NodeUsage::Of(*look.pod());
+  usage_ += look.memory->usage;
 }
 
 void VmReconciler::AdmitPod(Look& look) {
@@ -197,9 +197,7 @@ void VmReconciler::AdmitPod(Look& look) {
     inputs.tether_port = options_.tether_port;
     inputs.sysctls = &options_.sysctls;
     memory.verdict = podvm::Admit(inputs);
-    if (memory.verdict.admitted()) {
-      Admitted(look);
-    }
+    memory.admitted = memory.verdict.admitted();
   }
   // Without a fresh inventory it is not known which addresses are taken.
   if (memory.admitted && look.in.vm.synced) {
@@ -480,9 +478,7 @@ Task<Status> VmReconciler::SettleUnknownCreate(Look& look) {
 }
 
 void VmReconciler::GiveBack(PodMemory& memory) {
-  usage_.pods -= memory.usage.pods;
-  usage_.cpu_milli -= memory.usage.cpu_milli;
-  usage_.memory_bytes -= memory.usage.memory_bytes;
+  usage_ -= memory.usage;
   memory.usage = {};
 }
 

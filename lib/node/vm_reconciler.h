@@ -67,7 +67,7 @@ class VmReconciler {
   absl::Duration SlowRetry();
   Status Prepare(Look& look);
   void AdmitPod(Look& look);
-  void Admitted(Look& look);
+  void Count(Look& look);
   void WantImages(Look& look);
   // Those that its VM was made without.
   void WantMoreImages(Look& look);

@@ -1,5 +1,7 @@
 #include "podvm/admission.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_join.h"
 #include "kubeapi/node_match.h"
 #include "kubeapi/resources.h"
@@ -54,14 +56,13 @@ Verdict OutOf(std::string_view resource, int64_t requested, int64_t used, int64_
 Verdict CheckNode(const AdmissionInputs& in) {
   const PodView& pod = *in.pod;
   const kubeapi::NodeView& node = *in.node;
-  if (auto pods = node.Allocatable("pods"); pods && in.used.pods + 1 > pods->Value()) {
-    return OutOf("pods", 1, in.used.pods, pods->Value());
+  const auto& [own_pods, cpu, memory] = NodeUsage::Of(pod);
+  if (auto pods = node.Allocatable("pods"); pods && in.used.pods + own_pods > pods->Value()) {
+    return OutOf("pods", own_pods, in.used.pods, pods->Value());
   }
-  const int64_t cpu = kubeapi::PodRequests(pod, "cpu").MilliValue();
   if (auto all = node.Allocatable("cpu"); cpu > 0 && all && cpu > all->MilliValue() - in.used.cpu_milli) {
     return OutOf("cpu", cpu, in.used.cpu_milli, all->MilliValue());
   }
-  const int64_t memory = kubeapi::PodRequests(pod, "memory").Value();
   if (auto all = node.Allocatable("memory"); memory > 0 && all && memory > all->Value() - in.used.memory_bytes) {
     return OutOf("memory", memory, in.used.memory_bytes, all->Value());
   }
@@ -74,16 +75,26 @@ Verdict CheckNode(const AdmissionInputs& in) {
 
 }  // namespace
 
-void NodeUsage::Add(const PodView& pod) {
-  ++pods;
-  cpu_milli += kubeapi::PodRequests(pod, "cpu").MilliValue();
-  memory_bytes += kubeapi::PodRequests(pod, "memory").Value();
+NodeUsage NodeUsage::Of(const PodView& pod) {
+  // More than any node has, and of thousands of pods a sum that fits.
+  constexpr int64_t kMost = int64_t{1} << 50;
+  return {.pods = 1,
+          .cpu_milli = std::min(kubeapi::HeldByPod(pod, "cpu").MilliValue(), kMost),
+          .memory_bytes = std::min(kubeapi::HeldByPod(pod, "memory").Value(), kMost)};
 }
 
-void NodeUsage::Remove(const PodView& pod) {
-  --pods;
-  cpu_milli -= kubeapi::PodRequests(pod, "cpu").MilliValue();
-  memory_bytes -= kubeapi::PodRequests(pod, "memory").Value();
+NodeUsage& NodeUsage::operator+=(const NodeUsage& other) {
+  pods += other.pods;
+  cpu_milli += other.cpu_milli;
+  memory_bytes += other.memory_bytes;
+  return *this;
+}
+
+NodeUsage& NodeUsage::operator-=(const NodeUsage& other) {
+  pods -= other.pods;
+  cpu_milli -= other.cpu_milli;
+  memory_bytes -= other.memory_bytes;
+  return *this;
 }
 
 Verdict Admit(const AdmissionInputs& in) {

@@ -34,13 +34,16 @@ struct ContainerWait {
   friend bool operator==(const ContainerWait&, const ContainerWait&) = default;
 };
 
-// What the pods admitted before this one use; the node layer keeps it and adds a pod when it admits it.
+// What pods that were admitted take of the node; the node layer keeps the sum.
 struct NodeUsage {
   int64_t pods = 0;
   int64_t cpu_milli = 0;
   int64_t memory_bytes = 0;
-  void Add(const kubeapi::PodView& pod);
-  void Remove(const kubeapi::PodView& pod);
+  // By its newest spec and status: a resize in place changes it.
+  static NodeUsage Of(const kubeapi::PodView& pod);
+  NodeUsage& operator+=(const NodeUsage& other);
+  NodeUsage& operator-=(const NodeUsage& other);
+  friend bool operator==(const NodeUsage&, const NodeUsage&) = default;
 };
 
 struct AdmissionInputs {

@@ -20,6 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   bool unstated = false;
   for (std::string_view name : vck::kubeapi::ResourceNames(pod)) {
     if (vck::kubeapi::PodRequests(pod, name) < vck::kubeapi::Quantity() && sum == 0) std::abort();
+    vck::kubeapi::HeldByPod(pod, name);
     vck::kubeapi::PodLimits(pod, name);
     vck::kubeapi::PodCeiling(pod, name, &unstated);
   }

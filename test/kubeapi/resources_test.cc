@@ -36,6 +36,44 @@ TEST(Resources, PodLevelValuesComeFirst) {
   EXPECT_TRUE(AllLimited(p.pod, "memory"));
 }
 
+constexpr std::string_view kAsked = R"("spec":{
+  "initContainers":[{"name":"i","resources":{"requests":{"cpu":"1"}}},
+    {"name":"s","restartPolicy":"Always","resources":{"requests":{"cpu":"8"}}}],
+  "containers":[{"name":"c","resources":{"requests":{"cpu":"4","memory":"1Gi"}}},{"name":"d","resources":{"requests":{"cpu":"1"}}}],
+  "overhead":{"cpu":"100m"}})";
+constexpr std::string_view kHas = R"(
+  "initContainerStatuses":[{"name":"i","resources":{"requests":{"cpu":"64"}}},
+    {"name":"s","resources":{"requests":{"cpu":"2"}},"allocatedResources":{"cpu":"2"}}],
+  "containerStatuses":[{"name":"c","resources":{"requests":{"cpu":"500m","memory":"2Gi"}},"allocatedResources":{"cpu":"1"}},
+    {"name":"d","allocatedResources":{"cpu":"64"}}])";
+
+// A resize that is not done yet may still be, so the larger counts; d's kubelet says nothing of resources, and of an
+// init container they never count.
+TEST(Resources, WhatAPodHoldsIsTheLargerOfSpecAndStatus) {
+  const auto document = json::Document::Parse(absl::StrCat("{", kAsked, R"(,"status":{)", kHas, "}}"));
+  const PodView pod(document->root());
+  EXPECT_EQ(HeldByPod(pod, "cpu").MilliValue(), 8000 + 4000 + 1000 + 100);
+  EXPECT_EQ(HeldByPod(pod, "memory").ToBinaryString(), "2Gi");
+  EXPECT_EQ(PodRequests(pod, "memory").ToBinaryString(), "1Gi");
+}
+
+TEST(Resources, WhatCannotBeGivenIsNotHeld) {
+  const auto held = [](std::string_view reason) {
+    const auto document = json::Document::Parse(
+        absl::StrCat("{", kAsked, R"(,"status":{"conditions":[{"type":"PodResizePending","status":"True","reason":")",
+                     reason, R"("}],)", kHas, "}}"));
+    return HeldByPod(PodView(document->root()), "cpu").MilliValue();
+  };
+  EXPECT_EQ(held("Infeasible"), 2000 + 1000 + 1000 + 100);
+  EXPECT_EQ(held("Deferred"), 8000 + 4000 + 1000 + 100);
+}
+
+TEST(Resources, APodWithoutStatusHoldsWhatItRequests) {
+  const auto document = json::Document::Parse(absl::StrCat("{", kAsked, "}"));
+  const PodView pod(document->root());
+  EXPECT_EQ(HeldByPod(pod, "cpu"), PodRequests(pod, "cpu"));
+}
+
 TEST(Resources, CeilingTakesRequestsWhereNoLimitIs) {
   bool unstated = true;
   Parsed p(R"({"containers":[{"name":"a","resources":{"limits":{"memory":"1Gi"},"requests":{"memory":"1Mi"}}},

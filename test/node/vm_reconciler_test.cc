@@ -464,6 +464,45 @@ TEST_F(VmReconcilerTest, RestartedKubeletAdoptsTheVmAndItsAddress) {
   EXPECT_TRUE(links.connected.contains(kUid));
 }
 
+TEST_F(VmReconcilerTest, AResizeTakesOfTheNodeWhatItCanBeGiven) {
+  nodes.Put("n", *kube::Object::Parse(R"({"metadata":{"name":"n"},"status":{"allocatable":{"cpu":"4"}}})"));
+  const auto with_cpu = [](const std::string& cpu, const std::string& status) {
+    return absl::StrReplaceAll(
+        PodJson("", status),
+        {{R"("image":"i"}])", absl::StrCat(R"("image":"i","resources":{"requests":{"cpu":")", cpu, R"("}}}])")}});
+  };
+  const auto put = [&](const char* cpu, const char* has, const char* resize) {
+    PutPod(with_cpu(cpu, absl::StrFormat(R"({"phase":"Running","conditions":[
+      {"type":"PodResizePending","status":"True","reason":"%s"}],"containerStatuses":[{"name":"c","containerID":"vch://1",
+      "resources":{"requests":{"cpu":"%s"}},"allocatedResources":{"cpu":"%s"}}]})",
+                                         resize, has, has)));
+    EXPECT_TRUE(Once().ok());
+  };
+  // Whether there is room for another pod, which then fails and gives it back.
+  int number = 0;
+  const auto room_for = [&](const std::string& cpu) {
+    const std::string uid = absl::StrFormat("22222222-2222-3333-4444-%012d", ++number);
+    for (const char* status : {"{}", R"({"phase":"Failed"})"}) {
+      pods.Put(uid, *kube::Object::Parse(absl::StrReplaceAll(with_cpu(cpu, status), {{kUid, uid}})));
+      EXPECT_TRUE(loop.Run(reconciler.Reconcile(uid)).ok());
+    }
+    return memories.at(uid)->admitted;
+  };
+  put("64", "1", "Infeasible");  // as after a restart
+  EXPECT_TRUE(room_for("3"));
+  EXPECT_FALSE(room_for("3001m"));
+  put("2", "1", "");  // the spec is another one now, and it can be done
+  EXPECT_TRUE(room_for("2"));
+  EXPECT_FALSE(room_for("2001m"));
+  put("2", "2", "");
+  EXPECT_FALSE(room_for("2001m"));
+  put("500m", "500m", "");
+  EXPECT_TRUE(room_for("3500m"));
+  put("64", "500m", "Infeasible");
+  EXPECT_TRUE(room_for("3500m"));
+  EXPECT_FALSE(room_for("3501m"));
+}
+
 TEST_F(VmReconcilerTest, LostAnswerOfACreateIsReadBackNotRepeated) {
   PutPod(PodJson());
   Status lost = absl::UnavailableError("connection reset");

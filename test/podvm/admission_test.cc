@@ -120,13 +120,26 @@ TEST(Admission, SysctlsOfTheAdministrator) {
 TEST(Admission, UsageAddsUp) {
   auto pod =
       json::Parse(R"({"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"100m","memory":"1Mi"}}}]}})");
+  const NodeUsage one = NodeUsage::Of(kubeapi::PodView(*pod));
+  EXPECT_EQ(one, (NodeUsage{.pods = 1, .cpu_milli = 100, .memory_bytes = 1 << 20}));
   NodeUsage usage;
-  usage.Add(kubeapi::PodView(*pod));
-  usage.Add(kubeapi::PodView(*pod));
-  usage.Remove(kubeapi::PodView(*pod));
-  EXPECT_EQ(usage.pods, 1);
-  EXPECT_EQ(usage.cpu_milli, 100);
-  EXPECT_EQ(usage.memory_bytes, 1 << 20);
+  usage += one;
+  usage += one;
+  usage -= one;
+  EXPECT_EQ(usage, one);
+}
+
+// Of a running pod anybody may ask for that, and for a moment it counts.
+TEST(Admission, UsageThatNoNodeHasAddsUpAllTheSame) {
+  auto pod = json::Parse(
+      R"({"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"9223372036854775807","memory":"8Ei"}}}]}})");
+  const NodeUsage one = NodeUsage::Of(kubeapi::PodView(*pod));
+  NodeUsage usage;
+  for (int i = 0; i < 4000; ++i) usage += one;
+  EXPECT_GT(usage.cpu_milli, int64_t{1} << 50);
+  EXPECT_GT(usage.memory_bytes, int64_t{1} << 50);
+  for (int i = 0; i < 4000; ++i) usage -= one;
+  EXPECT_EQ(usage, NodeUsage());
 }
 
 }  // namespace

@@ -101,10 +101,7 @@ class Merger {
       if (check) {
         hasher.Update(piece);
         unpacked_ += static_cast<int64_t>(n);
-        if (unpacked_ > request_.max_unpacked_bytes) {
-          return absl::ResourceExhaustedError(
-              absl::StrCat("the layers unpack to more than ", request_.max_unpacked_bytes, " bytes"));
-        }
+        RETURN_IF_ERROR(CheckSize());
       }
       ASSIGN_OR_RETURN(bool more, take(piece));
       if (!more) return absl::OkStatus();
@@ -119,6 +116,12 @@ class Merger {
     return absl::OkStatus();
   }
 
+  Status CheckSize() const {
+    if (unpacked_ + holes_ <= request_.max_unpacked_bytes) return absl::OkStatus();
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the layers unpack to more than ", request_.max_unpacked_bytes, " bytes"));
+  }
+
   // First pass: names only.
   Status Index(uint32_t layer) {
     tree_.BeginLayer();
@@ -129,6 +132,10 @@ class Merger {
         ASSIGN_OR_RETURN(TarReader::Event event, tar.Next(&piece));
         // What follows the archive's end counts for the digest all the same.
         if (event == TarReader::Event::kNeedMore || event == TarReader::Event::kEnd) return true;
+        if (event == TarReader::Event::kZeros) {
+          holes_ += tar.zeros();
+          RETURN_IF_ERROR(CheckSize());
+        }
         if (event != TarReader::Event::kEntry) continue;
         RETURN_IF_ERROR(tree_.Apply(tar.entry(), ordinal));
         if (++ordinal == UINT32_MAX) return absl::InvalidArgumentError("too many entries");
@@ -317,6 +324,7 @@ class Merger {
   MergedTree tree_;
   std::unique_ptr<SquashfsWriter> writer_;
   int64_t unpacked_ = 0;
+  int64_t holes_ = 0;  // of sparse files, which are in no archive
   std::string input_ = std::string(kPiece, '\0');
   std::string output_ = std::string(kPiece, '\0');
   SquashfsWriter::FileId config_file_ = SquashfsWriter::kNoFile;

@@ -23,7 +23,7 @@ struct MergeRequest {
   int level = 3;                                    // of zstd
   int threads = 1;                                  // that pack besides the caller's
   size_t memory_limit = size_t{128} << 20;          // of the merged tree
-  int64_t max_unpacked_bytes = int64_t{256} << 30;  // of all layers
+  int64_t max_unpacked_bytes = int64_t{256} << 30;  // of all layers, with the holes of sparse files
   const std::atomic<bool>* cancelled = nullptr;     // Cancelled soon after it becomes true
 };
 

@@ -200,5 +200,20 @@ TEST_F(MergeTest, ErrorsNameTheLayer) {
   EXPECT_TRUE(absl::IsResourceExhausted(MergeLayers(request).status()));
 }
 
+// Nothing in the archive, and still four bytes for each block of it in the image and in memory.
+TEST_F(MergeTest, HolesAreNotForNothing) {
+  std::string tar = TarBuilder()
+                        .Add({.path = "lastlog", .pax = {{"GNU.sparse.map", "0,0"}, {"GNU.sparse.size", "1000000"}}})
+                        .Unended();
+  std::ofstream(dir_ + "/l", std::ios::binary) << tar;
+  MergeRequest request{
+      .layers = {{dir_ + "/l", Digest(tar)}}, .output = dir_ + "/out", .max_unpacked_bytes = 1000000 + 1536};
+  auto result = MergeLayers(request);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_LE(result->bytes, 8192);
+  request.max_unpacked_bytes = 1000000;
+  EXPECT_TRUE(absl::IsResourceExhausted(MergeLayers(request).status()));
+}
+
 }  // namespace
 }  // namespace vck::image

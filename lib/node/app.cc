@@ -21,7 +21,7 @@
 #include "node/node_controller.h"
 #include "node/node_facts.h"
 #include "node/node_stats.h"
-#include "node/part_options.h"
+#include "node/settings.h"
 #include "node/spec_sync.h"
 #include "node/status_reconciler.h"
 #include "node/status_server.h"
@@ -63,6 +63,7 @@ struct App::Impl {
   Task<> Drain();
 
   NodeFacts Facts();
+  std::optional<std::string> HostResolvConf();
   podvm::Allocatable Allocatable();
   PodEvents Events();
   void PodCidr(std::string_view cidr);
@@ -133,12 +134,8 @@ Status App::Impl::MakeNode() {
                            .facts = [this] { return Facts(); },
                            .pod_cidr = [this](std::string_view cidr) { PodCidr(cidr); },
                            .created = [this] { lease->Kick(); }},
-      std::move(identity), ThresholdsOf(options.kube));
-  lease = std::make_unique<kube::NodeLease>(*kube->client,
-                                            kube::NodeLeaseOptions{.node = options.kube.node_name,
-                                                                   .duration = options.kube.lease_duration,
-                                                                   .renew = options.kube.lease_duration / 4},
-                                            [this] { return node->uid(); });
+      std::move(identity), ThresholdsOf(options));
+  lease = std::make_unique<kube::NodeLease>(*kube->client, LeaseOf(options), [this] { return node->uid(); });
   if (options.pod.address_range.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(AddressRange range, ParseRange(options.pod.address_range));
   ipam.SetRange(range);
@@ -151,15 +148,15 @@ Status App::Impl::MakeGuests(const std::string& vch_key) {
                                                     .connect_timeout = options.pod.guest_connect_timeout,
                                                     .keepalive = options.pod.guest_keepalive,
                                                     .max_handshakes = options.pod.guest_handshakes}));
-  vm_queue = std::make_unique<flow::WorkQueue>(clock, registry, QueueOptions("pod_vm", options.reconcilers));
-  status_queue = std::make_unique<flow::WorkQueue>(clock, registry, QueueOptions("pod_status", options.reconcilers));
+  vm_queue = std::make_unique<flow::WorkQueue>(clock, registry, QueueOf(options, "pod_vm"));
+  status_queue = std::make_unique<flow::WorkQueue>(clock, registry, QueueOf(options, "pod_status"));
   spec_sync =
       std::make_unique<SpecSync>(executor, *kube->client,
                                  SpecSync::Deps{.changed = [this](const std::string& uid) { vm_queue->Add(uid); },
                                                 .all_changed = [this] { EnqueueAll(); },
                                                 .allocatable = [this] { return Allocatable(); },
                                                 .events = Events()},
-                                 SpecOptions(options, host_ip));
+                                 SpecOf(options, host_ip, HostResolvConf()));
   kube->pods.Subscribe([this](const std::string& uid) {
     if (!kube->pods.Contains(uid)) spec_sync->Release(uid);
     Enqueue(uid);
@@ -227,9 +224,7 @@ void App::Impl::MakeImages() {
           },
       .node_event =
           [this](const image::ImageEvent& event) { kube->RecordNode(event.warning, event.reason, event.message); }};
-  std::string work_dir = options.images.work_dir;
-  if (work_dir.empty()) work_dir = absl::StrCat(options.pod.state_dir, "/images");
-  images = std::make_unique<Images>(std::move(deps), options.images, inputs.registries, std::move(work_dir));
+  images = std::make_unique<Images>(std::move(deps), ImagesOf(options), inputs.registries);
 }
 
 void App::Impl::MakeArchive() {
@@ -257,12 +252,14 @@ void App::Impl::MakeReconcilers() {
           .ops = vsphere.ops,
           .ipam = ipam,
           .sync_spec = [this](const SpecSync::Pod& pod, PodMemory& memory) { spec_sync->Sync(pod, memory); },
-          .settings = [this,
-                       &vsphere] { return VmSettingsOf(options, vsphere.placement, vsphere.inventory.capacity()); },
+          .settings =
+              [this, &vsphere] {
+                return PodVmOf(options, vsphere.placement, vsphere.inventory.capacity().MhzPerCore());
+              },
           .images = &images->pods(),
           .archive = archive.get(),
           .events = Events()},
-      VmOptions(options));
+      VmReconcilerOf(options));
   status_reconciler = std::make_unique<StatusReconciler>(
       facts, *kube->client, host_ip, podvm::StatusOptions{.unreachable_after = options.pod.unreachable_after});
 }
@@ -304,7 +301,7 @@ Task<Status> App::Impl::Run() {
   // Also of a standby: it would take over with one that has expired.
   if (kube->certificate) group.Spawn("client certificate", kube->certificate->Run(*kube->client));
   if (options.election.enabled) {
-    auto elector = std::make_shared<kube::LeaderElector>(*kube->election_client, ElectionOptionsOf(options));
+    auto elector = std::make_shared<kube::LeaderElector>(*kube->election_client, ElectionOf(options));
     auto elect = [](std::shared_ptr<kube::LeaderElector> candidate, Executor ex, Impl* self) -> Task<Status> {
       co_return co_await candidate->Run(ex, [self] { return self->Lead(); });
     };
@@ -435,7 +432,15 @@ NodeFacts App::Impl::Facts() {
                         .pods = static_cast<int64_t>(kube->pods.size()),
                         .max_pods = options.pod.max_pods,
                         .addresses = range ? std::optional(range->size()) : std::nullopt,
-                        .overhead = OverheadOf(options.pod)});
+                        .overhead = OverheadOf(options)});
+}
+
+// Of --resolv-conf.
+std::optional<std::string> App::Impl::HostResolvConf() {
+  if (options.pod.resolv_conf.empty()) return std::nullopt;
+  auto text = ReadFile(options.pod.resolv_conf);
+  if (!text.ok()) Log(Severity::kWarning, "There is no DNS configuration of the host's", {{"err", text.status()}});
+  return text.value_or("");
 }
 
 podvm::Allocatable App::Impl::Allocatable() {

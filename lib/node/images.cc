@@ -14,16 +14,6 @@
 namespace vck::node {
 namespace {
 
-image::ImageServiceOptions ServiceOptions(const ImageOptions& o, std::string work_dir) {
-  return {.work_dir = std::move(work_dir),
-          .parallel_pulls = o.parallel_pulls,
-          .gc_high = o.gc_high,
-          .gc_low = o.gc_low,
-          .gc_min_age = o.gc_min_age,
-          .gc_max_age = o.gc_max_age,
-          .gc_interval = o.gc_interval};
-}
-
 // Hosts take uploads themselves, with a certificate that the lease names by its thumbprint.
 vsphere::ClientFactory HostClients(Executor executor, Clock& clock) {
   return [executor, &clock](http::Url origin, std::string thumbprint) -> StatusOr<std::shared_ptr<http::Client>> {
@@ -54,7 +44,7 @@ StatusOr<oci::RegistryConfig> ReadRegistries(const std::string& file) {
   return config;
 }
 
-Images::Images(Deps deps, const ImageOptions& options, oci::RegistryConfig registries, std::string work_dir)
+Images::Images(Deps deps, image::ImageServiceOptions options, oci::RegistryConfig registries)
     : deps_(std::move(deps)),
       registry_(deps_.executor, deps_.clock, deps_.pool, {.config = std::move(registries), .proxy = ProxyOf}),
       store_(deps_.clock, deps_.calls, deps_.placement, deps_.vch_id, HostClients(deps_.executor, deps_.clock)),
@@ -63,7 +53,7 @@ Images::Images(Deps deps, const ImageOptions& options, oci::RegistryConfig regis
                 .event = deps_.event,
                 .node_event = deps_.node_event,
                 .in_use = [this] { return InUse(); }},
-               ServiceOptions(options, std::move(work_dir))),
+               std::move(options)),
       pods_({.want = [this](const image::ImageRequest& request) { return service_.Want(request); },
              .release_container = [this](const std::string& uid,
                                          const std::string& container) { service_.Release(uid, container); },

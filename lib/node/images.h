@@ -38,8 +38,8 @@ class Images {
     std::function<void(const std::string& pod_uid, const std::string& container, const image::ImageEvent&)> event;
     std::function<void(const image::ImageEvent&)> node_event;
   };
-  // `work_dir` is emptied.
-  Images(Deps deps, const ImageOptions& options, oci::RegistryConfig registries, std::string work_dir);
+  // The work directory is emptied.
+  Images(Deps deps, image::ImageServiceOptions options, oci::RegistryConfig registries);
 
   [[nodiscard]] PodImages& pods() { return pods_; }
   [[nodiscard]] image::ImageService& service() { return service_; }

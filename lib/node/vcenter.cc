@@ -8,25 +8,15 @@
 #include "base/log.h"
 #include "http/tls.h"
 #include "node/inputs.h"
+#include "node/settings.h"
 
 namespace vck::node {
 
 VSphereSide::VSphereSide(Executor executor, Clock& clock, vsphere::Session& session, Placement place,
                          const VCenterOptions& o, const std::string& vch_id, std::shared_ptr<http::Client> http)
     : placement(std::move(place)),
-      inventory(clock, session,
-                {.folder = placement.folder,
-                 .resource_pool = placement.pool,
-                 .compute_resource = placement.compute,
-                 .datastores = {placement.datastore},
-                 .round = o.tick,
-                 .tick = o.tick,
-                 .relist = o.relist}),
-      calls(executor, clock, session, inventory,
-            {.concurrency = o.concurrency,
-             .task_timeout = o.task_timeout,
-             .power_on_batch = o.power_on_delay,
-             .power_on_max = static_cast<size_t>(o.power_on_batch)}),
+      inventory(clock, session, InventoryOf(o, placement)),
+      calls(executor, clock, session, inventory, CallsOf(o)),
       index(inventory.vms(), vch_id),
       ops(calls, placement),
       files(calls, placement.datacenter, placement.datacenter_path),

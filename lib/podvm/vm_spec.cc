@@ -80,15 +80,20 @@ VmSize SizeOf(const kubeapi::PodView& pod, const VmSettings& settings) {
   const Quantity requested = kubeapi::PodRequests(pod, "memory");
   if (!requested.IsZero()) size.memory_reservation_mb = std::min(ToMiB(requested + overhead), size.memory_mb);
 
-  Quantity cpu = kubeapi::PodCeiling(pod, "cpu", &unstated);
+  const Quantity cpu_overhead = Quantity::FromMilli(settings.guest_overhead_cpu_milli);
+  Quantity cpu = kubeapi::PodCeiling(pod, "cpu", &unstated) + cpu_overhead;
   if (unstated) cpu += Quantity::FromMilli(settings.default_cpu_milli);
   const int64_t cores = cpu.MilliValue() / 1000 + (cpu.MilliValue() % 1000 > 0 ? 1 : 0);
   size.cpus = static_cast<int32_t>(std::clamp<int64_t>(cores, 1, std::max(1, settings.max_cpus)));
   const int64_t all_mhz = size.cpus * settings.cpu_mhz_per_core;
-  size.cpu_reservation_mhz = std::min(ToMhz(kubeapi::PodRequests(pod, "cpu"), settings.cpu_mhz_per_core), all_mhz);
+  const Quantity reserved = kubeapi::PodRequests(pod, "cpu");
+  if (!reserved.IsZero()) {
+    size.cpu_reservation_mhz = std::min(ToMhz(reserved + cpu_overhead, settings.cpu_mhz_per_core), all_mhz);
+  }
   if (kubeapi::AllLimited(pod, "cpu")) {
     // A limit of nothing would stop the VM.
-    size.cpu_limit_mhz = std::max<int64_t>(ToMhz(kubeapi::PodLimits(pod, "cpu"), settings.cpu_mhz_per_core), 1);
+    const Quantity limit = kubeapi::PodLimits(pod, "cpu") + cpu_overhead;
+    size.cpu_limit_mhz = std::max<int64_t>(ToMhz(limit, settings.cpu_mhz_per_core), 1);
     size.cpu_limit_mhz = std::max(size.cpu_limit_mhz, size.cpu_reservation_mhz);
   }
   size.scratch_bytes = ScratchBytes(pod, settings);

@@ -40,6 +40,7 @@ struct VmSettings {
   int64_t default_memory_bytes = int64_t{256} << 20;  // of a pod that states none
   int64_t default_cpu_milli = 1000;
   int64_t guest_overhead_bytes = int64_t{64} << 20;
+  int64_t guest_overhead_cpu_milli = 0;
   int32_t max_cpus = 128;
   int64_t default_ephemeral_bytes = int64_t{1} << 30;             // 0: no scratch disk for a pod that states none
   std::vector<std::pair<std::string, std::string>> extra_config;  // added to, and overridden by, what must be
@@ -50,8 +51,8 @@ struct VmSize {
   int32_t cpus = 1;
   int64_t memory_mb = 0;              // multiple of 4, at least 128
   int64_t memory_reservation_mb = 0;  // requests, plus the guest's overhead if there are any; at most memory_mb
-  int64_t cpu_reservation_mhz = 0;    // requests
-  int64_t cpu_limit_mhz = -1;         // limits; -1 unlimited
+  int64_t cpu_reservation_mhz = 0;    // requests, plus the same; at most all that its cores have
+  int64_t cpu_limit_mhz = -1;         // limits, plus the overhead; -1 unlimited
   // For writable layers, logs and emptyDirs on disk: limits (else requests) of ephemeral-storage, or the sizeLimits of
   // the emptyDirs if they are more, and what the file system takes itself. 0: none.
   int64_t scratch_bytes = 0;

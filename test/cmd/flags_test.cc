@@ -16,6 +16,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "http/tls.h"
+#include "node/settings.h"
 
 namespace vck {
 namespace {
@@ -83,6 +84,93 @@ TEST_F(FlagsTest, Good) {
   EXPECT_FALSE(parsed.line->options.vcenter.tags);
   EXPECT_EQ(parsed.line->options.pod.dns, "") << "a flag may be set to nothing";
   EXPECT_EQ(parsed.line->inputs.kube.identity.token, "t");
+}
+
+// What a flag comes to in the part that it is for, and in no other.
+TEST_F(FlagsTest, EachReachesWhatItIsFor) {
+  using node::Options;
+  struct Case {
+    std::string flag;
+    std::string (*effect)(const Options&);
+    std::string want, otherwise;
+  };
+  static const auto kTime = [](absl::Duration d) {
+    return absl::FormatDuration(absl::Trunc(d, absl::Milliseconds(1)));
+  };
+  static const auto kVm = [](const Options& o) { return PodVmOf(o, {}, 2000); };
+  const std::vector<Case> cases = {
+      {"--node-status-report-frequency=7m", [](const Options& o) { return kTime(ThresholdsOf(o).report_every); }, "7m",
+       "5m"},
+      {"--memory-pressure-threshold=4", [](const Options& o) { return absl::StrCat(ThresholdsOf(o).memory_free); },
+       "0.04", "0.02"},
+      {"--disk-pressure-threshold=25", [](const Options& o) { return absl::StrCat(ThresholdsOf(o).datastore_free); },
+       "0.25", "0.1"},
+      {"--node-lease-duration=20s",
+       [](const Options& o) { return absl::StrCat(kTime(LeaseOf(o).duration), " ", kTime(LeaseOf(o).renew)); },
+       "20s 5s", "40s 10s"},
+      {"--vcenter-concurrency=5", [](const Options& o) { return absl::StrCat(CallsOf(o.vcenter).concurrency); }, "5",
+       "32"},
+      {"--vcenter-task-timeout=9m", [](const Options& o) { return kTime(CallsOf(o.vcenter).task_timeout); }, "9m",
+       "5m"},
+      {"--vcenter-power-on-delay=2s", [](const Options& o) { return kTime(CallsOf(o.vcenter).power_on_batch); }, "2s",
+       "100ms"},
+      {"--vcenter-power-on-batch=3", [](const Options& o) { return absl::StrCat(CallsOf(o.vcenter).power_on_max); },
+       "3", "64"},
+      {"--vcenter-relist=3h", [](const Options& o) { return kTime(InventoryOf(o.vcenter, {}).relist); }, "3h", "30m"},
+      {"--vcenter-tick=1s",
+       [](const Options& o) {
+         return absl::StrCat(kTime(InventoryOf(o.vcenter, {}).round), " ", kTime(InventoryOf(o.vcenter, {}).tick));
+       },
+       "1s 1s", "100ms 100ms"},
+      {"--retry-initial=2s", [](const Options& o) { return kTime(QueueOf(o, "q").backoff.initial); }, "2s", "100ms"},
+      {"--retry-max=3m", [](const Options& o) { return kTime(QueueOf(o, "q").backoff.max); }, "3m", "1m"},
+      {"--retry-qps=7", [](const Options& o) { return absl::StrCat(QueueOf(o, "q").retries_per_second); }, "7", "100"},
+      {"--retry-burst=8", [](const Options& o) { return absl::StrCat(QueueOf(o, "q").retry_burst); }, "8", "1000"},
+      {"--power-on-retry-initial=1s", [](const Options& o) { return kTime(VmReconcilerOf(o).power_on.initial); }, "1s",
+       "10s"},
+      {"--power-on-retry-max=8m", [](const Options& o) { return kTime(VmReconcilerOf(o).power_on.max); }, "8m", "5m"},
+      {"--vcenter-lost-create-timeout=1m", [](const Options& o) { return kTime(VmReconcilerOf(o).create_unknown); },
+       "1m", "30s"},
+      {"--orphan-interval=1m", [](const Options& o) { return kTime(VmReconcilerOf(o).orphan_interval); }, "1m", "10s"},
+      {"--orphan-grace-period=2m", [](const Options& o) { return kTime(VmReconcilerOf(o).plan.orphan_grace); }, "2m",
+       "10s"},
+      {"--guest-boot-slack=1h", [](const Options& o) { return kTime(VmReconcilerOf(o).plan.boot_slack); }, "1h", "3m"},
+      {"--guest-stop-slack=2h", [](const Options& o) { return kTime(VmReconcilerOf(o).plan.stop_slack); }, "2h", "15s"},
+      {"--guest-halt-slack=3h", [](const Options& o) { return kTime(VmReconcilerOf(o).plan.halt_slack); }, "3h", "10s"},
+      {"--guest-save-slack=4h", [](const Options& o) { return kTime(VmReconcilerOf(o).plan.save_slack); }, "4h", "2m"},
+      {"--container-log-max-size=2Mi", [](const Options& o) { return absl::StrCat(SpecOf(o, "", {}).log_max_bytes); },
+       "2097152", "10485760"},
+      {"--container-log-max-files=9", [](const Options& o) { return absl::StrCat(SpecOf(o, "", {}).log_max_files); },
+       "9", "5"},
+      {"--kube-api-page-size=11", [](const Options& o) { return absl::StrCat(SpecOf(o, "", {}).page_size); }, "11",
+       "250"},
+      {"--default-cpu=300m", [](const Options& o) { return absl::StrCat(kVm(o).default_cpu_milli); }, "300", "1000"},
+      {"--default-memory=1Gi", [](const Options& o) { return absl::StrCat(kVm(o).default_memory_bytes); }, "1073741824",
+       "536870912"},
+      {"--default-ephemeral-storage=1Mi", [](const Options& o) { return absl::StrCat(kVm(o).default_ephemeral_bytes); },
+       "1048576", "1073741824"},
+      {"--guest-memory-overhead=1Mi",
+       [](const Options& o) { return absl::StrCat(kVm(o).guest_overhead_bytes, " ", OverheadOf(o).memory_bytes); },
+       "1048576 1048576", "67108864 67108864"},
+      {"--guest-cpu-overhead=50m",
+       [](const Options& o) { return absl::StrCat(kVm(o).guest_overhead_cpu_milli, " ", OverheadOf(o).cpu_millis); },
+       "50 50", "0 0"},
+      {"--max-parallel-image-pulls=2", [](const Options& o) { return absl::StrCat(ImagesOf(o).parallel_pulls); }, "2",
+       "3"},
+      {"--image-gc-high-threshold=90", [](const Options& o) { return absl::StrCat(ImagesOf(o).gc_high); }, "90", "85"},
+      {"--image-gc-low-threshold=50", [](const Options& o) { return absl::StrCat(ImagesOf(o).gc_low); }, "50", "80"},
+      {"--minimum-image-ttl-duration=1m", [](const Options& o) { return kTime(ImagesOf(o).gc_min_age); }, "1m", "2m"},
+      {"--image-gc-interval=30s", [](const Options& o) { return kTime(ImagesOf(o).gc_interval); }, "30s", "5m"},
+      {"--image-maximum-gc-age=24h", [](const Options& o) { return kTime(ImagesOf(o).gc_max_age); }, "24h", "0"},
+      {"--image-work-dir=/w", [](const Options& o) { return ImagesOf(o).work_dir; }, "/w", dir + "/images"},
+  };
+  for (const Case& given : cases) {
+    const auto parsed = Parse({given.flag});
+    ASSERT_TRUE(parsed.line.has_value()) << parsed.text;
+    for (const Case& c : cases) {
+      EXPECT_EQ(c.effect(parsed.line->options), &c == &given ? c.want : c.otherwise) << given.flag << " on " << c.flag;
+    }
+  }
 }
 
 TEST_F(FlagsTest, AFlagWinsOverTheFileWhereverItStands) {

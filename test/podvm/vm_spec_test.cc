@@ -43,6 +43,19 @@ TEST(VmSpec, SizeFollowsThePod) {
   EXPECT_EQ(b.config.cpuAllocation->limit, 3000);
 }
 
+TEST(VmSpec, TheGuestsOverheadIsOnTop) {
+  constexpr std::string_view kTwo =
+      R"({"containers":[{"name":"a","resources":{"limits":{"cpu":"2"},"requests":{"cpu":"250m"}}}]})";
+  Built b(kTwo, {.cpu_mhz_per_core = 2000, .guest_overhead_cpu_milli = 100});
+  EXPECT_EQ(b.size.cpus, 3) << "its containers may still use two";
+  EXPECT_EQ(b.size.cpu_reservation_mhz, 700);
+  EXPECT_EQ(b.size.cpu_limit_mhz, 4200);
+  Built none(R"({"containers":[{"name":"a"}]})", {.default_cpu_milli = 900, .guest_overhead_cpu_milli = 100});
+  EXPECT_EQ(none.size.cpus, 1);
+  EXPECT_EQ(none.size.cpu_reservation_mhz, 0) << "what asks for nothing is promised nothing";
+  EXPECT_EQ(none.size.cpu_limit_mhz, -1);
+}
+
 TEST(VmSpec, DefaultsAreForWhatIsNotStated) {
   Built none(R"({"containers":[{"name":"a"},{"name":"b"}]})",
              {.default_memory_bytes = 256 << 20, .guest_overhead_bytes = 64 << 20});

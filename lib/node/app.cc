@@ -131,7 +131,12 @@ Status App::Impl::MakeNode() {
                            .client = *kube->client,
                            .nodes = kube->nodes,
                            .registry = registry,
-                           .facts = [this] { return Facts(); },
+                           .facts =
+                               [this] {
+                                 NodeFacts facts = Facts();
+                                 if (images) facts.images = images->List();
+                                 return facts;
+                               },
                            .pod_cidr = [this](std::string_view cidr) { PodCidr(cidr); },
                            .created = [this] { lease->Kick(); }},
       std::move(identity), ThresholdsOf(options));

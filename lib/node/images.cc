@@ -80,6 +80,13 @@ Task<Status> Images::Run() {
   co_return status;
 }
 
+std::optional<std::vector<NodeImage>> Images::List() const {
+  if (!service_.synced()) return std::nullopt;
+  std::vector<NodeImage> out;
+  for (auto& image : service_.List()) out.push_back({.names = std::move(image.names), .bytes = image.size_bytes});
+  return out;
+}
+
 PullKeys Images::KeysOf(const kubeapi::PodView& pod) {
   const PullSecrets secrets = deps_.pull_secrets(pod);
   PullKeys keys{.known = secrets.known, .missing = absl::StrJoin(secrets.missing, ", ")};

@@ -3,14 +3,16 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <boost/asio/thread_pool.hpp>
 
 #include "image/image_service.h"
 #include "metrics/metrics.h"
 #include "node/image_store.h"
-#include "node/options.h"
+#include "node/node_object.h"
 #include "node/pod_images.h"
 #include "node/references.h"
 #include "node/vm_index.h"
@@ -42,6 +44,8 @@ class Images {
   Images(Deps deps, image::ImageServiceOptions options, oci::RegistryConfig registries);
 
   [[nodiscard]] PodImages& pods() { return pods_; }
+  // For the Node's status; nullopt before the store has been read.
+  [[nodiscard]] std::optional<std::vector<NodeImage>> List() const;
   [[nodiscard]] image::ImageService& service() { return service_; }
   Task<Status> Run();
 

@@ -17,6 +17,9 @@ using json::Array;
 using json::Object;
 using json::Value;
 
+// The kubelet's --node-status-max-images and MaxNamesPerImageInNodeStatus.
+constexpr size_t kMaxImages = 50, kMaxImageNames = 5;
+
 std::string Stamp(absl::Time t) { return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", t, absl::UTCTimeZone()); }
 
 struct Condition {
@@ -151,6 +154,19 @@ Object NodeInfo(const NodeIdentity& identity, const NodeFacts& facts, const Valu
           {"architecture", "amd64"}};
 }
 
+Array ImagesOf(const std::vector<NodeImage>& images) {
+  Array out;
+  for (const NodeImage& image : images) {
+    if (out.size() == kMaxImages) break;
+    Array names;
+    for (const std::string& name : image.names) {
+      if (names.size() < kMaxImageNames) names.push_back(json::Value(name));
+    }
+    out.push_back(Object{{"names", std::move(names)}, {"sizeBytes", image.bytes}});
+  }
+  return out;
+}
+
 // Without conditions, and without resources where those of `node` (may be null) stand.
 Object StatusOf(const NodeIdentity& identity, const NodeFacts& facts, const Value* node) {
   Object status{{"addresses", Addresses(identity)}, {"nodeInfo", NodeInfo(identity, facts, node)}};
@@ -158,6 +174,9 @@ Object StatusOf(const NodeIdentity& identity, const NodeFacts& facts, const Valu
     status["capacity"] = ResourceList(facts.capacity);
     status["allocatable"] = ResourceList(facts.allocatable);
   }
+  // The API server leaves out a list of none.
+  const bool told = node != nullptr && !json::Items(json::Get(*node, "status"), "images").empty();
+  if (facts.images && (told || !facts.images->empty())) status["images"] = ImagesOf(*facts.images);
   if (identity.kubelet_port != 0) {
     status["daemonEndpoints"] = Object{{"kubeletEndpoint", Object{{"Port", identity.kubelet_port}}}};
     // Tells the API server that it need not translate kubectl's WebSockets to SPDY for us.

@@ -40,6 +40,12 @@ struct NodeIdentity {
   std::string boot_id, machine_id;
 };
 
+struct NodeImage {
+  std::vector<std::string> names;
+  int64_t bytes = 0;
+  friend bool operator==(const NodeImage&, const NodeImage&) = default;
+};
+
 // What changes, and is looked at again and again.
 struct NodeFacts {
   Resources capacity, allocatable;
@@ -53,6 +59,9 @@ struct NodeFacts {
   bool datastore_accessible = true;
   double datastore_free_ratio = 1.0;
   double memory_free_ratio = 1.0;  // of the pool's or cluster's memory
+  // The largest first, of which 50 are told, as the kubelet does; nullopt while they are not known, and then what the
+  // Node has stands.
+  std::optional<std::vector<NodeImage>> images;
   friend bool operator==(const NodeFacts&, const NodeFacts&) = default;
 };
 

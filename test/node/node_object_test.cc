@@ -78,6 +78,35 @@ TEST(NodeObject, StatusPatchOnlyWhenSomethingChangedOrTheHeartbeatIsOld) {
   EXPECT_THAT(*patch, HasSubstr("\"lastTransitionTime\":\"2026-01-01T00:00:00Z\"")) << "nothing flipped";
 }
 
+TEST(NodeObject, ImagesAreToldOnceTheyAreKnown) {
+  const auto images = [](const json::Value& node) {
+    return json::Serialize(json::Items(json::Get(node, "status"), "images"));
+  };
+  NodeFacts facts = Good();
+  facts.images.emplace();
+  auto node = json::Parse(BuildNode(Identity(), facts, nullptr, {}, kNow));
+  EXPECT_EQ(json::Path(*node, {"status", "images"}), nullptr);
+  EXPECT_EQ(BuildStatusPatch(Identity(), facts, *node, {}, kNow), std::nullopt) << "the API server keeps no empty list";
+  facts.images->push_back({.names = {"a@sha256:1", "a:1"}, .bytes = 7});
+  auto patch = BuildStatusPatch(Identity(), facts, *node, {}, kNow);
+  ASSERT_TRUE(patch.has_value());
+  EXPECT_EQ(images(*json::Parse(*patch)), R"([{"names":["a@sha256:1","a:1"],"sizeBytes":7}])");
+  node = json::Parse(BuildNode(Identity(), facts, nullptr, {}, kNow));
+  EXPECT_EQ(BuildStatusPatch(Identity(), facts, *node, {}, kNow), std::nullopt);
+  // Another run of the kubelet that has not read them yet.
+  EXPECT_EQ(BuildStatusPatch(Identity(), Good(), *node, {}, kNow), std::nullopt);
+  facts.images->clear();
+  patch = BuildStatusPatch(Identity(), facts, *node, {}, kNow);
+  ASSERT_TRUE(patch.has_value());
+  EXPECT_THAT(*patch, HasSubstr(R"("images":[])"));
+  // As many as the kubelet tells.
+  facts.images->assign(60, {.names = std::vector<std::string>(9, "n"), .bytes = 1});
+  node = json::Parse(BuildNode(Identity(), facts, nullptr, {}, kNow));
+  const auto& told = json::Items(json::Get(*node, "status"), "images");
+  ASSERT_EQ(told.size(), 50U);
+  EXPECT_EQ(json::Items(told[0], "names").size(), 5U);
+}
+
 TEST(NodeObject, DeclaresWebSocketsWithAPortAndWithNoneDoesNot) {
   NodeIdentity closed = Identity();
   closed.kubelet_port = 0;

@@ -64,7 +64,14 @@ class Lab:
 
     def vms(self):
         """Without templates: those are images, and stay."""
-        return [vm for vm in json.loads(self.lab("vms") or "[]") or [] if not vm.get("template")]
+        return [vm for vm in self.all_vms() if not vm.get("template")]
+
+    def images(self):
+        """Those that are complete, as the VMs that hold them."""
+        return [vm for vm in self.all_vms() if vm.get("template")]
+
+    def all_vms(self):
+        return json.loads(self.lab("vms") or "[]") or []
 
     def log(self, part="kubelet"):
         return pathlib.Path(self.dir, "log", f"{part}.log").read_text(errors="replace")

@@ -600,6 +600,60 @@ def image_layer_against_the_simulator(lab):
     gone(lab)
 
 
+def images_that_nobody_uses_are_removed(lab):
+    """Anchor VM, files and all; those that a pod runs by stay, whoever asks, and one that is wanted again is pulled again."""
+    age = 4
+    others = {vm["ref"] for vm in lab.images()}
+    lab.lab("node", "vch-gc", "--", "--image-maximum-gc-age", f"{age}s", "--image-gc-interval", "1s",
+            "--node-status-report-frequency", "2s", "--register-with-taints=")
+    images = lambda: {vm["name"]: vm for vm in lab.images() if vm["ref"] not in others}  # noqa: E731
+    files = lambda: {p.name for p in pathlib.Path(lab.env["VCENTER_DATASTORE_DIR"]).iterdir() if list(p.glob("*.vmdk"))}  # noqa: E731
+    told = lambda: sorted(image["names"][-1] for image in lab.get("node", "vch-gc")["status"].get("images", []))  # noqa: E731
+    wait_for("the node is Ready", lambda: lab.node_ready("vch-gc"), 60)
+
+    def pod(name, image):
+        made = make_pod(name, nodeName="vch-gc")
+        made["spec"]["containers"][0] |= {"image": image, "imagePullPolicy": "IfNotPresent"}
+        return made
+
+    def ready(name):
+        return condition(lab.pod(name), "Ready") == "True"
+
+    def brings(name, image):
+        """Applies the pod; the name of the image that comes with it."""
+        before = images()
+        lab.apply(pod(name, image))
+        wait_for(f"{name} is Ready", lambda: ready(name))
+        new = [vm for vm in images().values() if vm["ref"] not in {b["ref"] for b in before.values()}]
+        expect(len(new) == 1 and new[0]["name"] in files(), f"one image, with files: {new}, {files()}")
+        return new[0]["name"]
+
+    stays = brings("stays", "busybox")
+    goes = brings("goes", "lab/zstd")
+    time.sleep(age + 3)
+    expect(set(images()) == {stays, goes}, f"both are in use: {list(images())}")
+    expect(told() == ["docker.io/lab/zstd:latest", "docker.io/library/busybox:latest"], f"the node tells of both: {told()}")
+    lab.kubectl("delete", "pod", "goes", "--wait=false")
+    wait_for("the image that nobody uses is gone", lambda: set(images()) == {stays}, 30)
+    expect(stays in files() and goes not in files(), f"with its files: {files()}")
+    wait_for("the node does not tell of it", lambda: told() == ["docker.io/library/busybox:latest"], 10)
+
+    # Another run knows what is in use by the VMs alone.
+    lab.lab("kill", "kubelet-vch-gc")
+    lab.lab("start", "kubelet-vch-gc")
+    again = brings("again", "lab/zstd")
+    expect(again == goes, "an image's name says what it is")
+    time.sleep(age + 3)
+    expect(set(images()) == {stays, goes} and {stays, goes} <= files() and ready("stays"), f"both are in use: {list(images())}, {files()}")
+    lab.kubectl("delete", "pod", "stays", "again", "--wait=false")
+    wait_for("no image is left", lambda: not images() and not {stays, goes} & files(), 30)
+    gone(lab)
+    removed = lab.log("kubelet-vch-gc").count("Image removed")
+    expect(removed == 3, f"{removed} images were removed")
+    lab.lab("stop", "kubelet-vch-gc")
+    lab.kubectl("delete", "node", "vch-gc")
+
+
 def metrics_are_served(lab):
     expect(lab.metric("workqueue_adds_total") > 0, "client-go's queue metrics")
     expect(lab.metric("process_resident_memory_bytes") > 1e6, "process metrics")
@@ -610,6 +664,6 @@ ALL = [node_registers, one_pod_up_and_down, same_name_in_two_namespaces, exit_co
        kubelet_restart_leaves_the_node_ready, node_is_recreated_with_what_people_set, vm_powered_off_by_hand, vm_destroyed_by_hand,
        api_server_restarts, watch_is_cut_and_answered_410, vcenter_outage, expired_sessions_and_transient_faults, drains_at_sigterm,
        pod_vms_carry_tags, events_and_describe, capacity_follows_vcenter, second_node_on_http1_and_paged_lists, client_certificate_is_renewed,
-       standby_takes_over, vsphere_layer_against_the_simulator, image_layer_against_the_simulator, a_large_image_takes_little_memory,
+       standby_takes_over, images_that_nobody_uses_are_removed, vsphere_layer_against_the_simulator, image_layer_against_the_simulator, a_large_image_takes_little_memory,
        two_hundred_up_and_down, two_hundred_with_ten_kills, two_hundred_with_restarted_servers, node_reads_only_what_is_its_own,
        metrics_are_served]

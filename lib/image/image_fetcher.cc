@@ -62,6 +62,7 @@ Task<StatusOr<ImageFetcher::Resolved>> ImageFetcher::Resolve(oci::Reference refe
 Task<StatusOr<StoredImage>> ImageFetcher::Obtain(const Job& job, oci::RemoteImage remote, std::string name,
                                                  absl::Duration* waited) {
   const std::string digest = remote.manifest_digest;
+  co_await known_.AwaitRemoval(digest);
   while (importing_.contains(digest)) {
     std::shared_ptr<Import> other = importing_.at(digest);
     co_await other->done.Wait();

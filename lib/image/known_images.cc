@@ -1,8 +1,10 @@
 #include "image/known_images.h"
 
+#include <set>
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "base/log.h"
 
 namespace vck::image {
@@ -69,13 +71,24 @@ Task<> KnownImages::AddName(std::string image_digest, oci::Reference reference, 
 Task<Status> KnownImages::Remove(std::string digest) {
   auto it = images().find(digest);
   if (it == images().end()) co_return absl::NotFoundError("no such image");
-  removing_.insert(digest);
+  const auto over = std::make_shared<Event>();
+  removing_[digest] = over;
+  const absl::Cleanup done = [this, &digest, &over] {
+    removing_.erase(digest);
+    over->Set();
+  };
   Status status = co_await store_.Remove(it->second);
-  removing_.erase(digest);
   if (!status.ok()) co_return status;
   Forget(digest);
   SetGauge();
   co_return absl::OkStatus();
+}
+
+Task<> KnownImages::AwaitRemoval(std::string digest) {
+  for (auto it = removing_.find(digest); it != removing_.end(); it = removing_.find(digest)) {
+    const std::shared_ptr<Event> over = it->second;
+    co_await over->Wait();
+  }
 }
 
 KnownImages::Use KnownImages::UseOf(const std::string& digest) const {

@@ -3,13 +3,14 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 
 #include "async/clock.h"
 #include "async/task.h"
+#include "async/wait.h"
 #include "base/status.h"
 #include "image/catalog.h"
 #include "image/image_store.h"
@@ -45,6 +46,8 @@ class KnownImages {
   Task<> AddName(std::string image_digest, oci::Reference reference, std::string digest);
   // Nobody is given it from here on; it is known again if the store refuses.
   Task<Status> Remove(std::string digest);
+  // Returns when it is not being removed (any more): the store has no place for another of that digest before.
+  Task<> AwaitRemoval(std::string digest);
 
   // Since this process knows it.
   struct Use {
@@ -66,8 +69,8 @@ class KnownImages {
   absl::Duration reread_;
   metrics::Gauge& gauge_;
   Catalog catalog_;
-  std::map<std::string, Record> uses_;  // by digest
-  std::set<std::string> removing_;
+  std::map<std::string, Record> uses_;                      // by digest
+  std::map<std::string, std::shared_ptr<Event>> removing_;  // set when it is over
   uint64_t additions_ = 0;
   Instant read_at_;            // the store, successfully
   uint64_t read_changes_ = 0;  // of the store, before it was read

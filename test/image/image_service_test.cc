@@ -67,6 +67,7 @@ class FakeStore : public ImageStore {
     co_return absl::OkStatus();
   }
   Task<Status> Remove(StoredImage image) override {
+    if (remove_delay > absl::ZeroDuration()) co_await clock_.Sleep(remove_delay);
     if (on_remove) on_remove(image);
     if (busy.contains(image.id)) co_return absl::FailedPreconditionError("in use");
     images.erase(image.id);
@@ -79,7 +80,7 @@ class FakeStore : public ImageStore {
   std::set<std::string> busy;
   std::function<void(const StoredImage&)> on_remove;
   Status list_error, import_error;
-  absl::Duration import_delay;
+  absl::Duration import_delay, remove_delay;
   std::optional<Space> room;
   int64_t size = 5 << 20;
   uint64_t changed = 0;
@@ -536,6 +537,23 @@ TEST_F(ImageServiceTest, WhatIsWantedWhileOthersAreRemovedStays) {
   Advance(absl::Minutes(70));
   EXPECT_EQ(store_.images.size(), 1U);
   EXPECT_EQ(Want(wanted).state, State::kReady);
+}
+
+TEST_F(ImageServiceTest, WhatIsBeingRemovedIsPulledAgainOnceItIsGone) {
+  Start({.gc_max_age = absl::Hours(1)});
+  Image("library/app", "1");
+  EXPECT_EQ(WantUntilSettled("app:1").state, State::kReady);
+  service_->Release("pod");
+  store_.remove_delay = absl::Minutes(1);
+  Advance(absl::Minutes(65) + absl::Seconds(30));  // it is being removed
+  ASSERT_EQ(store_.images.size(), 1U);
+  EXPECT_EQ(Want("app:1").state, State::kPulling);
+  Advance(absl::Seconds(20));
+  EXPECT_EQ(store_.imports, 1) << "the store has no place for another yet";
+  Advance(absl::Minutes(3));
+  EXPECT_EQ(Want("app:1").state, State::kReady);
+  EXPECT_EQ(store_.imports, 2);
+  EXPECT_EQ(store_.images.size(), 1U);
 }
 
 // ---- pure parts ----

@@ -286,6 +286,9 @@ void App::Impl::FollowVms() {
   vsphere.inventory.vms().Subscribe([&vsphere](const std::string& moid) {
     if (vsphere.tagger && !vsphere.inventory.vms().Contains(moid)) vsphere.tagger->Drop({"VirtualMachine", moid});
   });
+  vsphere.inventory.OnFresh([this] {
+    for (const auto& [uid, pod] : kube->pods.items()) Enqueue(uid);
+  });
   vsphere.inventory.OnCapacity([this](const vsphere::Capacity&) { LookAtCapacity(); });
 }
 

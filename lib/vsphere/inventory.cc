@@ -312,9 +312,12 @@ Status Inventory::Apply(const UpdateSet& set) {
     }
     listing_ = {};
     listed_since_open_ = true;
-    fresh_ = true;
+    const bool news = !std::exchange(fresh_, true);
     ++stats_.relists;
     vms_.Replace(std::move(all), std::equal_to<vim::VmRecord>());
+    if (news) {
+      for (const auto& fn : fresh_callbacks_) fn();
+    }
   }
   if (capacity != capacity_) {
     capacity_ = std::move(capacity);

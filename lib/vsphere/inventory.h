@@ -60,6 +60,10 @@ class Inventory {
   // The collector is up and has shown everything: what is not in vms() is not in vCenter. False during an outage.
   [[nodiscard]] bool fresh() const { return fresh_; }
 
+  // `fn` is called whenever fresh() has become true: what was not done during an outage, because nobody knew what there
+  // is, is to be looked at again.
+  void OnFresh(std::function<void()> fn) { fresh_callbacks_.push_back(std::move(fn)); }
+
   // Completes when the task does: the result, or the task's fault. DeadlineExceeded at `deadline`, and Unknown when the
   // task is gone (vCenter restarted): both say kReadBack, since the task may have done its work, or still do. Tasks
   // that ended before the call are seen. Cancellation only ends the waiting.
@@ -110,6 +114,7 @@ class Inventory {
   flow::Store<std::string, vim::VmRecord> vms_;
   Capacity capacity_;
   std::vector<std::function<void(const Capacity&)>> capacity_callbacks_;
+  std::vector<std::function<void()>> fresh_callbacks_;
   absl::flat_hash_map<std::string, std::unique_ptr<Waiting>> tasks_;
   std::vector<MoRef> done_in_list_;  // in the list view, and awaited no more
   Signal wake_;                      // the task list or relist_wanted_ changed

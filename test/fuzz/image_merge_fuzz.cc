@@ -352,8 +352,8 @@ std::optional<TarFile> ParseLine(std::string_view line, std::string_view number,
   entry->target = file.link;
   if (entry->type == 2 && file.path.ends_with('/')) entry->type = 1, file.type = '5';
   if (entry->type == 4 || entry->type == 5) {
-    file.major = 8, file.minor = 300;
-    entry->device = (300 & 0xff) | 8 << 8 | (300 & ~0xff) << 12;
+    file.major = 8, file.minor = 500;
+    entry->device = (500 & 0xff) | 8 << 8 | (500 & ~0xff) << 12;
   }
   int64_t size = 1;
   const std::string_view said = Part(line, '#');

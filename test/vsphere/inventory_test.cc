@@ -158,6 +158,12 @@ TEST_F(InventoryTest, InvalidCollectorVersionListsAnewAndFindsWhatWasMissed) {
 
 TEST_F(InventoryTest, AnOutageKeepsWhatIsKnownAndReplacesItAfterwards) {
   StartWith(absl::StrCat(FakeVcenter::Vm("vm-1", "a"), FakeVcenter::Vm("vm-2", "b")));
+  int refreshed = 0;
+  inventory_->OnFresh([&] {
+    EXPECT_TRUE(inventory_->fresh());
+    EXPECT_EQ(inventory_->vms().size(), 1U) << "after the store's change";
+    ++refreshed;
+  });
   for (int i = 0; i < 3; ++i) vcenter_->Push(FakeVcenter::Transport());
   loop_.Advance(absl::Milliseconds(200));
   EXPECT_TRUE(inventory_->synced());
@@ -168,6 +174,7 @@ TEST_F(InventoryTest, AnOutageKeepsWhatIsKnownAndReplacesItAfterwards) {
   loop_.Advance(absl::Seconds(60));
   EXPECT_TRUE(inventory_->fresh());
   EXPECT_EQ(inventory_->vms().size(), 1U);
+  EXPECT_EQ(refreshed, 1);
 }
 
 TEST_F(InventoryTest, ALostUpdateIsFoundByTheSlowRelist) {

@@ -253,25 +253,26 @@ def a_pod_gets_what_its_spec_says(lab):
 
 
 def probes_restarts_and_last_words(lab):
-    """Containers that fail in their own ways, beside each other."""
+    """Containers that fail in their own ways, beside each other. One whose events count has a pod of its own: of each pod only 25 events
+    at once are told, as in client-go, and these have more."""
     often = {"periodSeconds": 2, "failureThreshold": 1}
-    lab.apply(pod_of(
+    lab.apply(pod_of("sick", box("live", "touch /tmp/alive; echo up; sleep 4; rm /tmp/alive; echo sick; sleep 100000",
+                                 livenessProbe={"exec": {"command": ["test", "-e", "/tmp/alive"]}, **often})), pod_of(
         "probed",
-        box("live", "touch /tmp/alive; echo up; sleep 4; rm /tmp/alive; echo sick; sleep 100000",
-            livenessProbe={"exec": {"command": ["test", "-e", "/tmp/alive"]}, **often}),
         box("ready", "mkdir /tmp/www; httpd -f -p 8080 -h /tmp/www", readinessProbe={"httpGet": {"path": "/ok", "port": 8080}, **often}),
         box("message", "printf 'it is over' > /dev/termination-log; exit 3"),
         box("words", "echo last words; exit 4", terminationMessagePolicy="FallbackToLogsOnError"),
         box("hungry", "echo eating; tail /dev/zero"),
         box("chatty", "i=0; while [ $i -lt 4000 ]; do echo \"line $i of very many\"; i=$((i+1)); done; sleep 100000")))
     until(lab, "probed", "its containers run", lambda p: container(p, "chatty").get("state", {}).get("running"), BOOT)
-    seen = until(lab, "probed", "a restart by the liveness probe", lambda p: container(p, "live").get("restartCount", 0) >= 1)
+    seen = until(lab, "sick", "a restart by the liveness probe", lambda p: container(p, "live").get("restartCount", 0) >= 1)
     last = container(seen, "live")["lastState"]["terminated"]
     expect(last["exitCode"] == 137, f"killed, as it does not end by TERM: {last}")
-    wait_for("the log before the restart", lambda: lab.logs("probed", "live", previous=True) == "up\nsick\n", SOON)
-    events = lambda: {(e["reason"], e["message"]) for e in lab.get("events")["items"] if e["involvedObject"].get("name") == "probed"}  # noqa: E731
+    wait_for("the log before the restart", lambda: lab.logs("sick", "live", previous=True) == "up\nsick\n", SOON)
+    events = lambda: {(e["reason"], e["message"]) for e in lab.get("events")["items"] if e["involvedObject"].get("name") == "sick"}  # noqa: E731
     wait_for("events of it", lambda: any(r == "Unhealthy" and m.startswith("Liveness probe failed") for r, m in events()) and
              any(r == "Killing" and "failed liveness probe" in m for r, m in events()), SOON)
+    remove(lab, "sick")
 
     seen = until(lab, "probed", "CrashLoopBackOff of what crashes", lambda p: all(
         container(p, c)["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff" for c in ("message", "words", "hungry")))

@@ -139,7 +139,8 @@ void AddFlags(FlagSet& f, node::Options& o) {
   f.Add("image-gc-high-threshold", o.images.gc_high,
         "percentage of the datastore in use at which unused images are removed; 100: never");
   f.Add("image-gc-low-threshold", o.images.gc_low, "percentage at which that ends");
-  f.Add("minimum-image-ttl-duration", o.images.gc_min_age, "an image that came so recently is not removed to make room");
+  f.Add("minimum-image-ttl-duration", o.images.gc_min_age,
+        "an image that came so recently is not removed to make room");
   f.Add("image-gc-interval", o.images.gc_interval, "time between two looks for images to remove");
   f.Add("image-maximum-gc-age", o.images.gc_max_age, "an image unused for longer is removed; 0s: as space demands");
 

@@ -360,10 +360,10 @@ def two_hundred_with_ten_kills(lab):
 def two_hundred_with_restarted_servers(lab):
     """The API server dies and vCenter goes away, with all its sessions, while 200 pods come, and again while they go."""
     def restart_both(done):
-        restart_api_server(lab)
         lab.lab("stop", "vcenter")
-        time.sleep(3)
+        restart_api_server(lab)
         expect(not done(), "all was done before vCenter was stopped: nothing is shown")
+        time.sleep(2)
         lab.lab("start", "vcenter")
         time.sleep(1)
         restart_api_server(lab)

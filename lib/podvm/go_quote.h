@@ -9,7 +9,5 @@ namespace vck::podvm {
 // Escapes quotes, backslashes, control characters, bytes that are not UTF-8, and characters that are not printable as
 // far as they are known here: separators, format and private-use characters (not every unassigned one).
 std::string GoQuote(std::string_view text);
-// True if all of it is well-formed UTF-8 (no overlong forms, no surrogates).
-bool IsUtf8(std::string_view text);
 
 }  // namespace vck::podvm

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "guestapi/expand.h"
 #include "podvm/go_quote.h"
 #include "podvm/resolve_parts.h"
 #include "podvm/unsupported.h"
@@ -71,7 +72,7 @@ StatusOr<std::string> SubPath(const json::Value& mount, const Env& env) {
   std::string path(json::String(mount, "subPath"));
   if (const std::string_view expression = json::String(mount, "subPathExpr"); !expression.empty()) {
     std::set<std::string, std::less<>> missing;
-    path = Expand(expression, [&](std::string_view name) {
+    path = guestapi::Expand(expression, [&](std::string_view name) {
       static const std::string kNothing;
       const std::string* value = env.Find(name);
       if (value == nullptr || value->empty()) missing.emplace(name);
@@ -134,8 +135,8 @@ Status Configure(const ResolveInputs& in, const ContainerView& c, ContainerSpec*
   RETURN_IF_ERROR(ResolveEnv(in, c, &env));
   RETURN_IF_ERROR(ResolveMounts(pod, c, env, spec));
   const auto lookup = [&env](std::string_view name) { return env.Find(name); };
-  for (const json::Value& word : c.command()) spec->command.push_back(Expand(json::AsString(word), lookup));
-  for (const json::Value& word : c.args()) spec->args.push_back(Expand(json::AsString(word), lookup));
+  for (const json::Value& word : c.command()) spec->command.push_back(guestapi::Expand(json::AsString(word), lookup));
+  for (const json::Value& word : c.args()) spec->args.push_back(guestapi::Expand(json::AsString(word), lookup));
   spec->confidential = env.confidential;
   spec->env = env.Take();
   return absl::OkStatus();

@@ -1,7 +1,8 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "podvm/go_quote.h"
+#include "base/utf8.h"
+#include "guestapi/expand.h"
 #include "podvm/resolve_parts.h"
 
 namespace vck::podvm::internal {
@@ -95,7 +96,7 @@ Status ResolveEnv(const ResolveInputs& in, const ContainerView& container, Env* 
       ASSIGN_OR_RETURN(std::optional<std::string> value, ValueFrom(in, container, *source, env));
       if (value) env->Set(name, *std::move(value));
     } else {
-      env->Set(name, Expand(literal, lookup));
+      env->Set(name, guestapi::Expand(literal, lookup));
     }
   }
   for (const auto& [name, value] : *in.service_env) {

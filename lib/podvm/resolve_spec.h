@@ -95,8 +95,4 @@ std::vector<TokenRef> ReferencedTokens(const kubeapi::PodView& pod);
 // Names of the Secrets for registries (spec.imagePullSecrets).
 std::vector<std::string> PullSecretNames(const kubeapi::PodView& pod);
 
-// $(NAME) with the value from `env`, $$ is $, anything else stays (k8s.io/kubernetes
-// third_party/forked/golang/expansion).
-std::string Expand(std::string_view text, const std::function<const std::string*(std::string_view)>& env);
-
 }  // namespace vck::podvm

@@ -128,6 +128,52 @@ Security SecurityFromJson(Fields* parent, const json::Value& value, const std::s
   return out;
 }
 
+// What a guest that does not know lateEnv makes of the container: one that waits, and says why.
+constexpr std::string_view kTooOld =
+    "environment variables from files need a newer guest than this pod's: make the pod anew";
+
+json::Array ToJson(const std::vector<LateVariable>& variables, const boost::json::storage_ptr& storage) {
+  json::Array out(storage);
+  for (const LateVariable& variable : variables) {
+    json::Object item(storage);
+    Put(&item, "name", variable.name);
+    if (variable.file) {
+      json::Object file(storage);
+      Put(&file, "volume", variable.file->volume);
+      Put(&file, "path", variable.file->path);
+      Put(&file, "key", variable.file->key);
+      Put(&file, "optional", variable.file->optional);
+      item["file"] = std::move(file);
+    } else {
+      Put(&item, "text", variable.text);
+    }
+    out.push_back(std::move(item));
+  }
+  return out;
+}
+
+LateVariable LateVariableFromJson(Fields* parent, const json::Value& value, const std::string& where) {
+  LateVariable out;
+  Fields in(value, where);
+  in.Read("name", &out.name);
+  if (const json::Value* member = in.Member("file")) {
+    EnvFileKey& key = out.file.emplace();
+    Fields file(*member, in.Name("file."));
+    file.Read("volume", &key.volume);
+    file.Require("volume", !key.volume.empty());
+    file.Read("path", &key.path);
+    file.Require("path", !key.path.empty());
+    if (key.path.find('\0') != std::string::npos) file.Fail("path", "is no path");
+    file.Read("key", &key.key);
+    file.Read("optional", &key.optional);
+    in.Check(file.status());
+  } else {
+    in.Read("text", &out.text);
+  }
+  parent->Check(in.status());
+  return out;
+}
+
 }  // namespace
 
 void PutResources(json::Object* out, const Resources& resources) {
@@ -186,7 +232,12 @@ json::Object ToJson(const ContainerSpec& container, const boost::json::storage_p
   }
   if (!rules.empty()) out["restartRules"] = std::move(rules);
   Put(&out, "target", container.target);
-  Put(&out, "configError", container.config_error);
+  if (container.config_error.empty() && !container.late_env.empty()) {
+    out["lateEnv"] = ToJson(container.late_env, storage);
+    Put(&out, "configError", kTooOld);
+  } else {
+    Put(&out, "configError", container.config_error);
+  }
   Put(&out, "awaitsImage", container.awaits_image);
   Put(&out, "confidential", container.confidential);
   return out;
@@ -245,7 +296,11 @@ StatusOr<ContainerSpec> ContainerFromJson(const json::Value& value, const std::s
     in.Check(rule.status());
   }
   in.Read("target", &out.target);
+  for (const json::Value& item : in.Items("lateEnv")) {
+    out.late_env.push_back(LateVariableFromJson(&in, item, absl::StrCat(where, "lateEnv[", out.late_env.size(), "].")));
+  }
   in.Read("configError", &out.config_error);
+  if (!out.late_env.empty()) out.config_error.clear();  // it is for guests that do not know lateEnv
   in.Read("awaitsImage", &out.awaits_image);
   in.Read("confidential", &out.confidential);
   RETURN_IF_ERROR(in.status());

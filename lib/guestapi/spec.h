@@ -84,6 +84,23 @@ struct Resources {
   friend bool operator==(const Resources&, const Resources&) = default;
 };
 
+// A key of a file in an emptyDir (core/v1 FileKeySelector).
+struct EnvFileKey {
+  std::string volume;  // VolumeSpec.name
+  std::string path;    // in the volume, which links cannot lead out of
+  std::string key;
+  bool optional = false;  // the file has to be there all the same
+  friend bool operator==(const EnvFileKey&, const EnvFileKey&) = default;
+};
+
+// A variable whose value is known only when the container is started.
+struct LateVariable {
+  std::string name;
+  std::optional<EnvFileKey> file;
+  std::string text;  // without a file: $(NAME) becomes the value of a variable, $$ is $
+  friend bool operator==(const LateVariable&, const LateVariable&) = default;
+};
+
 struct ContainerSpec {
   enum class Kind { kInit, kSidecar, kMain, kEphemeral };  // sidecar: an init container with restartPolicy Always
   std::string name;
@@ -92,7 +109,10 @@ struct ContainerSpec {
   std::string image_id;  // repo@sha256:… of GuestSpec.images; empty where the runtime does not know images
   std::vector<std::string> command, args;  // $(VAR) already expanded; override the image's entry point and arguments
   std::vector<std::pair<std::string, std::string>> env;  // over the image's
-  std::string working_dir;                               // "": the image's
+  // Variables from files, and those that refer to them, in the pod's order; they are set over `env`. If there are any,
+  // command, args and the mounts' sub_path still have to be expanded, too (guestapi/late_env.h).
+  std::vector<LateVariable> late_env;
+  std::string working_dir;  // "": the image's
   std::optional<Probe> startup, readiness, liveness;
   std::optional<Handler> post_start, pre_stop;
   std::string stop_signal;  // lifecycle.stopSignal; "": the image's, else SIGTERM

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "guestapi/late_env.h"
 
 namespace vck::tether {
 
@@ -12,7 +13,13 @@ FakeRuntime::FakeRuntime(Clock& clock, Sink sink, absl::Duration start_delay)
 
 void FakeRuntime::Start(const std::string& run_id, int /*attempt*/, const guestapi::ContainerSpec& spec) {
   Runs::iterator run = runs_.try_emplace(run_id).first;
-  run->second.script = ParseCommandLine(spec.command, spec.args);
+  // There are no files here: variables that would come from them are left out.
+  guestapi::ContainerSpec settled = spec;
+  for (guestapi::LateVariable& variable : settled.late_env) {
+    if (variable.file) variable.file->optional = true;
+  }
+  (void)SettleEnv([](const guestapi::EnvFileKey&) { return std::string(); }, &settled);
+  run->second.script = ParseCommandLine(settled.command, settled.args);
   run->second.timer = clock_.Schedule(clock_.Now() + start_delay_, [this, at = run] { Begin(at); });
 }
 

@@ -13,6 +13,7 @@
 namespace vck::tether {
 
 // TERM ends a container with 143 unless it traps it, KILL with 137.
+// Variables from files are left out: there are none.
 class FakeRuntime : public Runtime {
  public:
   // A start takes `start_delay`.

@@ -49,6 +49,7 @@ GuestSpec WithoutSecrets(GuestSpec spec) {
   for (ContainerSpec& container : spec.containers) {
     if (!container.confidential) continue;
     container.env.clear();
+    container.late_env.clear();
     container.command.clear();
     container.args.clear();
     for (guestapi::Mount& mount : container.mounts) mount.sub_path.clear();

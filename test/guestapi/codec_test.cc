@@ -37,6 +37,9 @@ GuestSpec FullSpec() {
   main.command = {"sh", "-c"};
   main.args = {"echo \"a\\b\n\x01\" ü"};
   main.env = {{"B", "2"}, {"A", "1"}, {"B", "3"}};
+  main.late_env = {
+      {.name = "L", .file = EnvFileKey{.volume = "v", .path = "p", .key = "k", .optional = true}, .text = ""},
+      {.name = "M", .file = std::nullopt, .text = "$(L)$$"}};
   main.working_dir = "/srv";
   main.set_resources({.cpu_limit_milli = 1, .cpu_request_milli = 2, .memory_limit_bytes = 3});
   main.restart_for_cpu = main.restart_for_memory = true;
@@ -66,6 +69,7 @@ TEST(Spec, SurvivesTheWire) {
   EXPECT_TRUE(back->containers[1].restart_for_cpu && back->containers[1].restart_for_memory);
   EXPECT_EQ(back->containers[1].args, FullSpec().containers[1].args);
   EXPECT_EQ(back->containers[1].env, FullSpec().containers[1].env) << "order and duplicates count";
+  EXPECT_EQ(back->containers[1].late_env, FullSpec().containers[1].late_env);
   EXPECT_TRUE(back->containers[1].startup.has_value());
   ASSERT_EQ(back->containers[1].restart_rules.size(), 2u);
   EXPECT_TRUE(back->containers[1].restart_rules[1].negated);
@@ -78,6 +82,20 @@ TEST(Spec, DefaultsAreTheProtocolsAndUnknownFieldsAreSkipped) {
   EXPECT_EQ(spec->active_deadline_seconds, std::nullopt);
   EXPECT_EQ(spec->grace_seconds, 30);
   EXPECT_EQ(spec->containers[0].kind, ContainerSpec::Kind::kMain);
+}
+
+TEST(Spec, OldGuestsDoNotStartWhatNeedsFilesOfVariables) {
+  GuestSpec spec = FullSpec();
+  auto document = json::Document::Parse(Encode(spec));
+  const json::Array& containers = json::Items(document->root(), "containers");
+  EXPECT_EQ(json::Get(containers.at(0), "configError"), nullptr);
+  EXPECT_THAT(std::string(json::String(containers.at(1), "configError")), HasSubstr("make the pod anew"));
+  EXPECT_EQ(DecodeSpec(Encode(spec))->containers[1].config_error, "");
+  // One that cannot be started at all has nothing else.
+  spec.containers[1].config_error = "no secret";
+  auto back = DecodeSpec(Encode(spec));
+  EXPECT_EQ(back->containers[1].config_error, "no secret");
+  EXPECT_TRUE(back->containers[1].late_env.empty());
 }
 
 TEST(Spec, MistakesNameTheField) {
@@ -99,6 +117,14 @@ TEST(Spec, MistakesNameTheField) {
       {R"({"podUid":"u","containers":[{"name":"a"},{"name":"a"}]})", "containers[1].name is there twice"},
       {R"({"podUid":"u","containers":[{"name":"a","args":[1]}]})", "containers[0].args has an element"},
       {R"({"podUid":"u","containers":[{"name":"a","env":[["x"]]}]})", "containers[0].env has an element"},
+      {R"({"podUid":"u","containers":[{"name":"a","lateEnv":[{"name":"E","file":{"path":"p"}}]}]})",
+       "containers[0].lateEnv[0].file.volume is missing"},
+      {R"({"podUid":"u","containers":[{"name":"a","lateEnv":[{"name":"E","file":{"volume":"v","path":"a\u0000b"}}]}]})",
+       "containers[0].lateEnv[0].file.path is no path"},
+      {R"({"podUid":"u","containers":[{"name":"a","lateEnv":[{"name":"E","file":true}]}]})",
+       "containers[0].lateEnv[0].file is not an object"},
+      {R"({"podUid":"u","containers":[{"name":"a","lateEnv":[{"name":"E","text":1}]}]})",
+       "containers[0].lateEnv[0].text is not a string"},
       {R"({"podUid":"u","containers":[{"name":"a","readinessProbe":"yes"}]})", "containers[0].readinessProbe is not"},
   };
   for (const Case& c : cases) {

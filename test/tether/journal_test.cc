@@ -41,6 +41,7 @@ TEST(Journal, SurvivesTheDiskWithoutWhatIsConfidential) {
   spec.containers[0].env = {{"A", "public"}};
   spec.containers[1].env = {{"P", "hush"}};
   spec.containers[1].args = {"hush"};
+  spec.containers[1].late_env = {{.name = "L", .file = std::nullopt, .text = "hush $(M)"}};
   spec.containers[1].mounts = {{.volume = "data", .path = "/d", .sub_path = "hush"}};
   spec.containers[1].confidential = true;
   Pod pod(spec);

@@ -27,6 +27,23 @@ std::string Play(std::vector<std::string> words, absl::Duration term = absl::Inf
   return out;
 }
 
+TEST(Script, VariablesFromFilesAreLeftOut) {
+  FakeClock clock;
+  std::optional<int> code;
+  FakeRuntime runtime(clock, [&](Event event) {
+    if (auto* exited = std::get_if<Exited>(&event)) code = exited->exit_code;
+  });
+  guestapi::ContainerSpec spec;
+  spec.command = {"sh", "-c", "exit $(N)"};
+  spec.late_env = {
+      {.name = "N", .file = guestapi::EnvFileKey{.volume = "v", .path = "p", .key = "k"}, .text = ""},
+      {.name = "N", .file = std::nullopt, .text = "7"},
+  };
+  runtime.Start("r", 0, spec);
+  clock.Advance(absl::Seconds(1));
+  EXPECT_EQ(code, 7);
+}
+
 TEST(Script, CommandsEndAsWritten) {
   struct Case {
     std::vector<std::string> words;

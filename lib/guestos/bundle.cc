@@ -16,6 +16,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/log.h"
+#include "guestapi/late_env.h"
 #include "guestos/files.h"
 #include "guestos/kernel_files.h"
 #include "guestos/oci_config.h"
@@ -181,7 +182,7 @@ StatusOr<Bundle> Bundles::Make(const GuestSpec& pod, const ContainerSpec& contai
   return bundle;
 }
 
-StatusOr<Bundle> Bundles::Fill(const GuestSpec& pod, const ContainerSpec& container, const std::string& run_id,
+StatusOr<Bundle> Bundles::Fill(const GuestSpec& pod, ContainerSpec container, const std::string& run_id,
                                const std::string& pid_namespace, absl::Time now, BundleFailure* failure) {
   ASSIGN_OR_RETURN(auto image, OpenImage(pod, container));
   auto config_error = [&](Status status) {
@@ -193,6 +194,8 @@ StatusOr<Bundle> Bundles::Fill(const GuestSpec& pod, const ContainerSpec& contai
     RETURN_IF_ERROR(config_error(CheckNonRoot(container.security.user, image->config.user, name, container.name)));
   }
   RETURN_IF_ERROR(config_error(volumes_.Apply(pod, now)));
+  const auto read_key = [this](const guestapi::EnvFileKey& key) { return volumes_.ReadEnvKey(key); };
+  RETURN_IF_ERROR(config_error(SettleEnv(read_key, &container)));
   auto mounts = volumes_.MountsOf(container, run_id);
   RETURN_IF_ERROR(config_error(mounts.status()));
   RETURN_IF_ERROR(WritePodFiles(pod));

@@ -68,9 +68,8 @@ class Bundles {
   Status WritePodFiles(const guestapi::GuestSpec& pod);
   Status SetSysctls(const guestapi::GuestSpec& pod);
   StatusOr<std::string> SharedMemory(const guestapi::GuestSpec& pod);
-  StatusOr<Bundle> Fill(const guestapi::GuestSpec& pod, const guestapi::ContainerSpec& container,
-                        const std::string& run_id, const std::string& pid_namespace, absl::Time now,
-                        BundleFailure* failure);
+  StatusOr<Bundle> Fill(const guestapi::GuestSpec& pod, guestapi::ContainerSpec container, const std::string& run_id,
+                        const std::string& pid_namespace, absl::Time now, BundleFailure* failure);
 
   BundleOptions options_;
   ImageDisks images_;

@@ -105,12 +105,17 @@ StatusOr<Fd> OpenDirectory(const std::string& path) {
   return fd;
 }
 
-StatusOr<std::string> ReadInRoot(const std::string& root, const std::string& path, size_t max_bytes) {
+StatusOr<Fd> OpenFileInRoot(const std::string& root, const std::string& path) {
   ASSIGN_OR_RETURN(Fd directory, OpenDirectory(root));
   // A named pipe in its place must not hold us up.
   ASSIGN_OR_RETURN(Fd fd, OpenInRoot(directory.get(), path, O_RDONLY | O_NONBLOCK));
   struct stat info{};
   if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return FileError(EINVAL, "not a file:", path);
+  return fd;
+}
+
+StatusOr<std::string> ReadInRoot(const std::string& root, const std::string& path, size_t max_bytes) {
+  ASSIGN_OR_RETURN(Fd fd, OpenFileInRoot(root, path));
   return ReadAll(fd, max_bytes, path);
 }
 

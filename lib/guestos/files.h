@@ -30,6 +30,8 @@ Status RemoveTree(const std::string& path);
 // images.
 StatusOr<Fd> OpenInRoot(int root, const std::string& path, int flags);
 StatusOr<Fd> OpenDirectory(const std::string& path);
+// For reading; InvalidArgument if it is no regular file. A named pipe does not hold it up.
+StatusOr<Fd> OpenFileInRoot(const std::string& root, const std::string& path);
 StatusOr<std::string> ReadInRoot(const std::string& root, const std::string& path, size_t max_bytes);
 // Makes a directory with its parents inside of `root` and opens it (O_PATH).
 StatusOr<Fd> MakeDirsInRoot(int root, const std::string& path, mode_t mode = 0755);

@@ -14,6 +14,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "guestos/atomic_writer.h"
+#include "guestos/env_file.h"
 #include "guestos/files.h"
 #include "guestos/projects.h"
 
@@ -25,6 +26,7 @@ using guestapi::GuestSpec;
 using guestapi::VolumeSpec;
 using Kind = VolumeSpec::Kind;
 
+constexpr size_t kReadSize = 64 << 10;
 constexpr mode_t kOpenToAll = 0777, kSetGroupId = 02000;
 
 // Owner, mode and content of everything, so that an unchanged volume is not written again.
@@ -114,6 +116,20 @@ StatusOr<Fd> MakeBeneath(int root, const std::string& path) {
     at = held.get();
   }
   return held;
+}
+
+// A file that may be of any size, and may be written meanwhile.
+StatusOr<std::string> ReadKey(const std::string& directory, const std::string& path, const std::string& key) {
+  ASSIGN_OR_RETURN(Fd fd, OpenFileInRoot(directory, path));
+  EnvFileReader reader(key);
+  std::string buffer(kReadSize, '\0');
+  while (true) {
+    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return FileError(errno, "read", path);
+    if (n == 0 || !reader.Feed({buffer.data(), static_cast<size_t>(n)})) break;
+  }
+  return reader.Finish();
 }
 
 }  // namespace
@@ -264,6 +280,17 @@ StatusOr<std::vector<BindMount>> Volumes::MountsOf(const ContainerSpec& containe
     out.push_back(std::move(bind));
   }
   return out;
+}
+
+StatusOr<std::string> Volumes::ReadEnvKey(const guestapi::EnvFileKey& key) const {
+  auto it = volumes_.find(key.volume);
+  if (it == volumes_.end() || (it->second.spec.kind != Kind::kEmptyDir && it->second.spec.kind != Kind::kMemory)) {
+    return absl::NotFoundError(absl::StrCat("cannot find the volume \"", key.volume, "\" referenced by FileKeyRef"));
+  }
+  auto value = ReadKey(it->second.path, key.path, key.key);
+  if (value.ok()) return value;
+  return Annotate(value.status(),
+                  absl::StrCat("couldn't parse env file \"", key.path, "\" of volume \"", key.volume, "\""));
 }
 
 void Volumes::Release(const std::string& run_id) {

@@ -37,6 +37,10 @@ class Volumes {
   StatusOr<std::vector<BindMount>> MountsOf(const guestapi::ContainerSpec& container, const std::string& run_id);
   void Release(const std::string& run_id);
 
+  // The value of a key in a file of an emptyDir, "" if there is none; what links and ".." in the path lead to is in the
+  // volume, too. Errors are the kubelet's, with the reason.
+  StatusOr<std::string> ReadEnvKey(const guestapi::EnvFileKey& key) const;
+
  private:
   struct Volume {
     guestapi::VolumeSpec spec;  // without files
@@ -51,7 +55,7 @@ class Volumes {
   StatusOr<std::string> BindSubPath(const Volume& volume, const guestapi::Mount& mount, const std::string& at);
 
   VolumeOptions options_;
-  std::map<std::string, Volume> volumes_;
+  std::map<std::string, Volume, std::less<>> volumes_;
 };
 
 }  // namespace vck::guestos

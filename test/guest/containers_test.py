@@ -350,11 +350,15 @@ def shares_processes(bench):
 
 def goes_on_with_emptydirs_and_logs_after_a_reset(bench):
     with Pod(bench, restartPolicy="Always", volumes=[{"name": "cache"}]) as pod:
-        container = shell("main", "echo run >> /cache/runs; wc -l < /cache/runs; cat /tmp/left 2>/dev/null; echo x > /tmp/left; sleep 1000",
-                          mounts=[{"volume": "cache", "path": "/cache"}])
-        pod.apply(container)
+        cache = [{"volume": "cache", "path": "/cache"}]
+        # An init container writes the file before each first start of the other one.
+        boots = shell("boots", """echo boot >> /cache/boots; echo "BOOT='$(wc -l < /cache/boots)'" > /cache/app.env""", kind="init", mounts=cache)
+        container = shell("main", "echo run >> /cache/runs; wc -l < /cache/runs; cat /tmp/left 2>/dev/null; echo x > /tmp/left; sleep 1000", mounts=cache,
+                          lateEnv=[{"name": "BOOT", "file": {"volume": "cache", "path": "app.env", "key": "BOOT"}}, {"name": "SAID", "text": "boot $(BOOT)"}])
+        pod.apply(boots, container)
         pod.state("main", "running")
         pod.await_log("main", "1\n")
+        assert pod.exec("main", "sh", "-c", "echo $SAID")[0] == "boot 1\n"
         # What is not written back yet is lost with the power, as on any machine.
         assert pod.exec("main", "busybox", "sync")[2]["exitCode"] == 0
         pod.vm.destroy()
@@ -362,6 +366,7 @@ def goes_on_with_emptydirs_and_logs_after_a_reset(bench):
         # From its journal: nobody has told it anything since.
         assert pod.state("main", "running")["restartCount"] == 1
         pod.await_log("main", "2\n")
+        assert pod.exec("main", "sh", "-c", "echo $SAID")[0] == "boot 2\n", "what was settled at its first start"
         assert "x" not in pod.logs("main"), "the container's own changes are still there"
         assert "1\n" in pod.logs("main", previous=1)
 

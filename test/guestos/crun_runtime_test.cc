@@ -202,6 +202,53 @@ TEST_F(CrunTest, Volumes) {
   EXPECT_EQ(Output("reader"), "hello\n1\n2\n1\n");
 }
 
+TEST_F(CrunTest, VariablesFromFiles) {
+  pod_.volumes = {{.name = "config"}};
+  const auto write = [this](std::string_view lines) {
+    ContainerSpec writer = Shell(absl::StrCat("cat > /config/app.env <<'END'\n", lines, "\nEND\n"));
+    writer.name = "writer";
+    writer.mounts = {{.volume = "config", .path = "/config"}};
+    EXPECT_EQ(RunToEnd(writer).exit_code, 0);
+  };
+  const auto from_file = [](std::string name, std::string key, bool optional) {
+    return guestapi::LateVariable{
+        .name = std::move(name),
+        .file =
+            guestapi::EnvFileKey{.volume = "config", .path = "app.env", .key = std::move(key), .optional = optional},
+        .text = ""};
+  };
+  // It does not mount the volume.
+  ContainerSpec reader = Shell("echo \"$1 $FROM $URL $UNSET\"; while :; do sleep 0.1; done");
+  reader.args = {"sh", "$(GREETING) $$(GREETING)"};
+  reader.env = {{"UNSET", "before"}};
+  reader.late_env = {from_file("GREETING", "HELLO", false),
+                     from_file("UNSET", "NONE", true),
+                     {.name = "URL", .file = std::nullopt, .text = "http://$(GREETING)/$$"}};
+  auto failed = Await<StartFailed>(Start(reader));
+  EXPECT_EQ(failed.reason, "CreateContainerConfigError");
+  EXPECT_EQ(failed.message,
+            "couldn't parse env file \"app.env\" of volume \"config\": open app.env: No such file or directory");
+  write("OTHER='x'");
+  failed = Await<StartFailed>(Start(reader));
+  EXPECT_EQ(failed.reason, "CreateContainerConfigError");
+  EXPECT_EQ(failed.message, "environment variable key \"HELLO\" not found in file \"app.env\" of volume \"config\"");
+
+  write("# greets\nHELLO='one $(UNSET)' # so");
+  const std::string run = Start(reader);
+  Await<Started>(run);
+  AwaitOutput("main", "one $(UNSET) $(GREETING) image http://one $(UNSET)/$ before\n");
+  // What is exec'd has the same, whatever the file says by now.
+  write("HELLO='two'");
+  auto result = Session("/v1/exec?container=main&command=sh&command=-c&command=echo%20$GREETING%20$URL&stdout=1", "");
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->out, "one $(UNSET) http://one $(UNSET)/$\n");
+  handle_->Kill(run);
+  Await<Exited>(run);
+  const std::string next = Start(reader);
+  Await<Started>(next);
+  AwaitOutput("main", "two $(GREETING) image http://two/$ before\n");
+}
+
 TEST_F(CrunTest, ReadOnlyRootButForVolumesOfTheImage) {
   ContainerSpec container = Shell("touch /tmp/x || echo no; touch /data/x && ls /data");
   container.security.read_only_root = true;

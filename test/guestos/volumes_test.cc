@@ -97,6 +97,58 @@ TEST_F(VolumesTest, HostPathTypes) {
   EXPECT_TRUE(absl::EndsWith(check("dir", ""), "is not absolute"));
 }
 
+TEST_F(VolumesTest, KeysOfFiles) {
+  ASSERT_TRUE(Apply({{.name = "v"}, {.name = "conf", .kind = Kind::kFiles, .files = {{"env", "K='no'\n"}}}}).ok());
+  const std::string volume = dir_ / "disk/v";
+  const auto read = [this](std::string path, std::string of = "v") {
+    auto value = volumes_.ReadEnvKey({.volume = std::move(of), .path = std::move(path), .key = "K"});
+    return value.ok() ? *value : std::string(value.status().message());
+  };
+  fs::create_directory(volume + "/sub");
+  ASSERT_TRUE(WriteFile(volume + "/sub/env", "K='1'\n").ok());
+  ASSERT_TRUE(WriteFile(volume + "/none", "").ok());
+  ASSERT_TRUE(WriteFile(volume + "/bad", "# " + std::string(70'000 - 3, 'x') + "\nwhat\n").ok());
+  ASSERT_TRUE(WriteFile(volume + "/long", std::string(100'000, '\n') + "K='" + std::string(65'000, 'x') + "\n'").ok());
+  EXPECT_EQ(read("sub/env"), "1");
+  EXPECT_EQ(read("/sub/env"), "1") << "in the volume";
+  EXPECT_EQ(read("none"), "");
+  EXPECT_EQ(read("long").size(), 65'001u);
+  EXPECT_EQ(read("bad"), R"(couldn't parse env file "bad" of volume "v": line 1 is too long)");
+  EXPECT_EQ(read("gone"), R"(couldn't parse env file "gone" of volume "v": open gone: No such file or directory)");
+  EXPECT_EQ(read("sub"), R"(couldn't parse env file "sub" of volume "v": not a file: sub: Invalid argument)");
+  EXPECT_EQ(read("env", "conf"), R"(cannot find the volume "conf" referenced by FileKeyRef)");
+  EXPECT_EQ(read("env", "other"), R"(cannot find the volume "other" referenced by FileKeyRef)");
+  // As often as it is asked for.
+  ASSERT_TRUE(WriteFile(volume + "/sub/env", "K='2'\n").ok());
+  EXPECT_EQ(read("sub/env"), "2");
+}
+
+TEST_F(VolumesTest, NothingLeadsOutOfAVolumeWithFilesOfVariables) {
+  ASSERT_TRUE(Apply({{.name = "v"}, {.name = "w"}}).ok());
+  const std::string volume = dir_ / "disk/v";
+  const auto read = [this](std::string path) {
+    return volumes_.ReadEnvKey({.volume = "v", .path = std::move(path), .key = "K"});
+  };
+  ASSERT_TRUE(WriteFile(volume + "/env", "K='mine'\n").ok());
+  ASSERT_TRUE(WriteFile(dir_ / "disk/w/other", "K='not mine'\n").ok());
+  ASSERT_TRUE(WriteFile(dir_ / "disk/other", "K='not mine'\n").ok());
+  fs::create_symlink("/env", volume + "/absolute");
+  fs::create_symlink("../../../env", volume + "/up");
+  fs::create_symlink(dir_ / "disk/w", volume + "/neighbour");
+  fs::create_symlink("../w/other", volume + "/relative");
+  fs::create_symlink("/proc/self/root", volume + "/root");
+  // As if the volume were all there is.
+  EXPECT_EQ(*read("absolute"), "mine");
+  EXPECT_EQ(*read("up"), "mine");
+  EXPECT_EQ(*read("../env"), "mine");
+  for (const char* path : {"neighbour/other", "relative", "../other", "../w/other", "root/env"}) {
+    EXPECT_TRUE(absl::IsNotFound(read(path).status())) << path << " " << read(path).status();
+  }
+  // Nobody writes to it, and nobody waits for that.
+  ASSERT_EQ(::mkfifo((volume + "/pipe").c_str(), 0666), 0);
+  EXPECT_TRUE(absl::IsInvalidArgument(read("pipe").status()));
+}
+
 TEST_F(VolumesTest, UnknownVolume) {
   EXPECT_EQ(Mounts({{.volume = "ghost", .path = "/x"}}).status().message(),
             "volume \"ghost\" of container \"main\" is not there");

@@ -3,8 +3,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "guestapi/expand.h"
+#include "guestapi/late_env.h"
 #include "podvm/go_quote.h"
 #include "podvm/resolve_parts.h"
 #include "podvm/unsupported.h"
@@ -68,29 +68,30 @@ bool IsManaged(const json::Value& volume) {
   return false;
 }
 
+// What refers to variables, once the environment is complete. If parts of that are late, so is all that this returns.
+std::string Expanded(std::string_view text, const Env& env, const guestapi::Lookup& lookup) {
+  if (env.late().empty()) return guestapi::Expand(text, lookup);
+  return guestapi::ExpandExcept(text, [&env](std::string_view name) { return env.IsLate(name); }, lookup);
+}
+
 StatusOr<std::string> SubPath(const json::Value& mount, const Env& env) {
-  std::string path(json::String(mount, "subPath"));
-  if (const std::string_view expression = json::String(mount, "subPathExpr"); !expression.empty()) {
-    std::set<std::string, std::less<>> missing;
-    path = guestapi::Expand(expression, [&](std::string_view name) {
-      static const std::string kNothing;
-      const std::string* value = env.Find(name);
-      if (value == nullptr || value->empty()) missing.emplace(name);
-      return value == nullptr ? &kNothing : value;
-    });
-    if (!missing.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("missing value for ", absl::StrJoin(missing, ", ")));
-    }
+  const std::string_view expression = json::String(mount, "subPathExpr");
+  if (expression.empty()) {
+    const std::string_view path = json::String(mount, "subPath");
+    RETURN_IF_ERROR(guestapi::CheckSubPath(path));
+    return env.late().empty() ? std::string(path) : guestapi::EscapeDollars(path);
   }
-  if (path.starts_with('/')) {
-    return absl::InvalidArgumentError(absl::StrCat("error SubPath `", path, "` must not be an absolute path"));
+  std::set<std::string, std::less<>> missing;
+  std::string path = Expanded(expression, env, [&](std::string_view name) {
+    static const std::string kNothing;
+    const std::string* value = env.Find(name);
+    if (value == nullptr || value->empty()) missing.emplace(name);
+    return value == nullptr ? &kNothing : value;
+  });
+  if (!missing.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("missing value for ", absl::StrJoin(missing, ", ")));
   }
-  for (std::string_view part : absl::StrSplit(path, '/')) {
-    if (part == "..") {
-      return absl::InvalidArgumentError(
-          absl::StrCat("unable to provision SubPath `", path, "`: must not contain '..'"));
-    }
-  }
+  RETURN_IF_ERROR(guestapi::CheckSubPath(path));
   return path;
 }
 
@@ -135,9 +136,10 @@ Status Configure(const ResolveInputs& in, const ContainerView& c, ContainerSpec*
   RETURN_IF_ERROR(ResolveEnv(in, c, &env));
   RETURN_IF_ERROR(ResolveMounts(pod, c, env, spec));
   const auto lookup = [&env](std::string_view name) { return env.Find(name); };
-  for (const json::Value& word : c.command()) spec->command.push_back(guestapi::Expand(json::AsString(word), lookup));
-  for (const json::Value& word : c.args()) spec->args.push_back(guestapi::Expand(json::AsString(word), lookup));
+  for (const json::Value& word : c.command()) spec->command.push_back(Expanded(json::AsString(word), env, lookup));
+  for (const json::Value& word : c.args()) spec->args.push_back(Expanded(json::AsString(word), env, lookup));
   spec->confidential = env.confidential;
+  spec->late_env = env.TakeLate();
   spec->env = env.Take();
   return absl::OkStatus();
 }

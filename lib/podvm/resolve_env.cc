@@ -1,9 +1,11 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "base/utf8.h"
 #include "guestapi/expand.h"
+#include "guestapi/late_env.h"
+#include "podvm/go_quote.h"
 #include "podvm/resolve_parts.h"
+#include "podvm/unsupported.h"
 
 namespace vck::podvm::internal {
 namespace {
@@ -63,7 +65,59 @@ StatusOr<std::optional<std::string>> ValueFrom(const ResolveInputs& in, const Co
     return KeyOf(in, kind, *ref);
   }
   return absl::UnimplementedError(
-      "this node supports fieldRef, resourceFieldRef, configMapKeyRef and secretKeyRef only");
+      "this node supports fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef and fileKeyRef only");
+}
+
+// Volumes that no container mounts are not made, and cannot be read either.
+StatusOr<guestapi::EnvFileKey> FileKey(const ResolveInputs& in, const json::Value& selector) {
+  guestapi::EnvFileKey out{.volume = std::string(json::String(selector, "volumeName")),
+                           .path = std::string(json::String(selector, "path")),
+                           .key = std::string(json::String(selector, "key")),
+                           .optional = json::Bool(selector, "optional")};
+  const json::Array& volumes = in.pod->volumes();
+  const auto* volume = std::find_if(volumes.begin(), volumes.end(),
+                                    [&](const json::Value& v) { return json::String(v, "name") == out.volume; });
+  if (volume == volumes.end() || out.volume.empty() || !IsMounted(*in.pod, out.volume)) {
+    return absl::NotFoundError(
+        absl::StrCat("cannot find the volume ", GoQuote(out.volume), " referenced by FileKeyRef"));
+  }
+  // The API server lets nothing else through.
+  if (VolumeSource(*volume) != "emptyDir") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the volume ", GoQuote(out.volume), " referenced by FileKeyRef must be of type emptyDir"));
+  }
+  if (out.path.empty() || out.path.find('\0') != std::string::npos) {
+    return absl::InvalidArgumentError(absl::StrCat("FileKeyRef has no path that is one: ", GoQuote(out.path)));
+  }
+  return out;
+}
+
+Status AddVariable(const ResolveInputs& in, const ContainerView& c, const json::Value& var,
+                   const guestapi::Lookup& lookup, Env* env) {
+  const std::string_view name = json::String(var, "name"), literal = json::String(var, "value");
+  const auto is_late = [env](std::string_view other) { return env->IsLate(other); };
+  const json::Value* source = json::Get(var, "valueFrom");
+  if (source == nullptr || !literal.empty()) {
+    if (is_late(name) || guestapi::RefersTo(literal, is_late)) {
+      env->SetLate({.name = std::string(name), .text = guestapi::ExpandExcept(literal, is_late, lookup)});
+    } else {
+      env->Set(name, guestapi::Expand(literal, lookup));
+    }
+    return absl::OkStatus();
+  }
+  if (const json::Value* ref = json::Get(source, "fileKeyRef"); ref != nullptr) {
+    ASSIGN_OR_RETURN(guestapi::EnvFileKey file, FileKey(in, *ref));
+    env->SetLate({.name = std::string(name), .file = std::move(file), .text = ""});
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(std::optional<std::string> value, ValueFrom(in, c, *source, env));
+  if (!value) return absl::OkStatus();
+  if (is_late(name)) {
+    env->SetLate({.name = std::string(name), .text = guestapi::EscapeDollars(*value)});
+  } else {
+    env->Set(name, *std::move(value));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -75,6 +129,11 @@ void Env::Set(std::string_view name, std::string value) {
   } else {
     vars_[it->second].second = std::move(value);
   }
+}
+
+void Env::SetLate(guestapi::LateVariable variable) {
+  late_names_.insert(variable.name);
+  late_.push_back(std::move(variable));
 }
 
 const std::string* Env::Find(std::string_view name) const {
@@ -90,25 +149,13 @@ Status ResolveEnv(const ResolveInputs& in, const ContainerView& container, Env* 
     auto service = in.service_env->find(std::string(name));
     return service == in.service_env->end() ? nullptr : &service->second;
   };
-  for (const json::Value& var : container.env()) {
-    const std::string_view name = json::String(var, "name"), literal = json::String(var, "value");
-    if (const json::Value* source = json::Get(var, "valueFrom"); source != nullptr && literal.empty()) {
-      ASSIGN_OR_RETURN(std::optional<std::string> value, ValueFrom(in, container, *source, env));
-      if (value) env->Set(name, *std::move(value));
-    } else {
-      env->Set(name, guestapi::Expand(literal, lookup));
-    }
-  }
+  for (const json::Value& var : container.env()) RETURN_IF_ERROR(AddVariable(in, container, var, lookup, env));
   for (const auto& [name, value] : *in.service_env) {
     if (env->Find(name) == nullptr) env->Set(name, value);
   }
-  // A Secret may hold anything; no environment, and no JSON, can.
-  for (const auto& [name, value] : env->vars()) {
-    if (value.find('\0') != std::string::npos || !IsUtf8(value)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the value of the environment variable ", name, " is not UTF-8 text, or has NUL bytes"));
-    }
-  }
+  // A Secret may hold anything.
+  for (const auto& [name, value] : env->vars()) RETURN_IF_ERROR(guestapi::CheckEnvValue(name, value));
+  for (const auto& variable : env->late()) RETURN_IF_ERROR(guestapi::CheckEnvValue(variable.name, variable.text));
   return absl::OkStatus();
 }
 

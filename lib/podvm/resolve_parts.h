@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "base/status.h"
 #include "podvm/resolve_spec.h"
 
@@ -38,17 +39,25 @@ StatusOr<std::string> ResourceField(const ResolveInputs& in, const json::Value& 
 class Env {
  public:
   using Vars = std::vector<std::pair<std::string, std::string>>;
+  using Late = std::vector<guestapi::LateVariable>;
   // A name that comes again takes the place of the first.
   void Set(std::string_view name, std::string value);
   [[nodiscard]] const std::string* Find(std::string_view name) const;
+  // Only the guest can tell the value, from here on: later settings of the name have to be late, too.
+  void SetLate(guestapi::LateVariable variable);
+  [[nodiscard]] bool IsLate(std::string_view name) const { return late_names_.contains(name); }
   [[nodiscard]] const Vars& vars() const { return vars_; }
+  [[nodiscard]] const Late& late() const { return late_; }
   Vars Take() { return std::move(vars_); }
+  Late TakeLate() { return std::move(late_); }
   // Something in it came from a Secret or ConfigMap.
   bool confidential = false;
 
  private:
   Vars vars_;
   absl::flat_hash_map<std::string, size_t> index_;
+  Late late_;
+  absl::flat_hash_set<std::string> late_names_;
 };
 // envFrom, env and the Services' variables of one container.
 Status ResolveEnv(const ResolveInputs& in, const kubeapi::ContainerView& container, Env* env);

@@ -54,11 +54,6 @@ void FindUnsupported(const ContainerView& container, std::vector<std::string>* p
       add(absl::StrCat("recursiveReadOnly of the mount at ", json::String(mount, "mountPath"), " is not supported"));
     }
   }
-  for (const json::Value& var : container.env()) {
-    if (json::Get(json::Get(var, "valueFrom"), "fileKeyRef") != nullptr) {
-      add(absl::StrCat("fileKeyRef of the environment variable ", json::String(var, "name"), " is not supported"));
-    }
-  }
   if (IsLocalhost(json::Get(c, "securityContext"))) add("seccompProfile of type Localhost is not supported");
   for (const json::Value& rule : json::Items(c, "restartPolicyRules")) {
     if (const std::string_view action = json::String(rule, "action"); action != "Restart") {

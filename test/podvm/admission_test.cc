@@ -77,10 +77,10 @@ TEST(Admission, WhatIsNotSupportedIsToldAtOnce) {
         "containers":[{"name":"c","volumeMounts":[{"name":"a"},{"name":"p"}]}]})",
        "volume a: emptyDir of medium HugePages is not supported; volume p: clusterTrustBundle is not supported; volume "
        "p: podCertificate is not supported"},
-      {R"({"containers":[{"name":"c","volumeDevices":[{"name":"a"}],"env":[{"name":"E","valueFrom":{"fileKeyRef":{}}}],
+      {R"({"containers":[{"name":"c","volumeDevices":[{"name":"a"}],
         "restartPolicyRules":[{"action":"Restart"},{"action":"RestartAllContainers"}],"securityContext":{"seccompProfile":{"type":"Localhost"}}}]})",
-       "container c: volumeDevices are not supported; container c: fileKeyRef of the environment variable E is not "
-       "supported; container c: seccompProfile of type Localhost is not supported; container c: the action "
+       "container c: volumeDevices are not supported; container c: seccompProfile of type Localhost is not supported; "
+       "container c: the action "
        "RestartAllContainers of restartPolicyRules is not supported"},
       {R"({"runtimeClassName":"kata","resourceClaims":[{"name":"x"}],"containers":[{"name":"c","resources":{"limits":{"hugepages-2Mi":"4Mi"}}}]})",
        "runtimeClassName kata is not supported: there is one runtime only; resourceClaims are not supported; "

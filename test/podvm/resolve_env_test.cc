@@ -1,5 +1,10 @@
+#include <map>
+#include <random>
+
 #include <gtest/gtest.h>
 
+#include "guestapi/expand.h"
+#include "guestapi/late_env.h"
 #include "podvm/go_quote.h"
 #include "resolve.h"
 
@@ -108,8 +113,136 @@ TEST(ResolveEnv, ConfigMapsAndSecrets) {
   EXPECT_EQ(OneEnv(R"({"configMapKeyRef":{"name":"no","key":"k","optional":true}})"), "(unset)");
   EXPECT_EQ(OneEnv(R"({"secretKeyRef":{"name":"sec","key":"raw"}})"),
             "error: the value of the environment variable E is not UTF-8 text, or has NUL bytes");
-  EXPECT_EQ(OneEnv(R"({"fileKeyRef":{"volumeName":"v","path":"p","key":"k"}})"),
-            "error: container c: fileKeyRef of the environment variable E is not supported");
+}
+
+// Values of variables and what the guest has still to find out, as in "A=1 B=<v:p:k?> C={$(B)}".
+std::string Settings(const guestapi::ContainerSpec& c) {
+  if (!c.config_error.empty()) return "error: " + c.config_error;
+  std::string out;
+  for (const auto& [name, value] : c.env) absl::StrAppend(&out, out.empty() ? "" : " ", name, "=", value);
+  for (const auto& late : c.late_env) {
+    absl::StrAppend(&out, out.empty() ? "" : " ", late.name, "=");
+    if (late.file) {
+      absl::StrAppend(&out, "<", late.file->volume, ":", late.file->path, ":", late.file->key,
+                      late.file->optional ? "?>" : ">");
+    } else {
+      absl::StrAppend(&out, "{", late.text, "}");
+    }
+  }
+  return out;
+}
+
+std::string OfFiles(std::string_view env) {
+  Resolved r(
+      absl::StrCat(
+          R"({"volumes":[{"name":"v","emptyDir":{}},{"name":"ram","emptyDir":{"medium":"Memory"}},{"name":"cm","configMap":{"name":"cm"}},
+    {"name":"unused","emptyDir":{}}],"containers":[{"name":"c","env":[)",
+          env,
+          R"(],"volumeMounts":[{"name":"v","mountPath":"/v"},{"name":"cm","mountPath":"/cm"},{"name":"ram","mountPath":"/r"}])",
+          "}]}"),
+      {.services = {{"A", "of a service"}}});
+  return r.ok() ? Settings(r.container()) : r.result.message;
+}
+
+TEST(ResolveEnv, FilesAreTheGuestsToRead) {
+  EXPECT_EQ(OfFiles(R"({"name":"E","valueFrom":{"fileKeyRef":{"volumeName":"v","path":"a/b","key":"k"}}})"),
+            "A=of a service E=<v:a/b:k>");
+  EXPECT_EQ(
+      OfFiles(R"({"name":"E","valueFrom":{"fileKeyRef":{"volumeName":"ram","path":"p","key":"k","optional":true}}})"),
+      "A=of a service E=<ram:p:k?>");
+  EXPECT_EQ(OfFiles(R"({"name":"E","value":"x","valueFrom":{"fileKeyRef":{"volumeName":"v","path":"p","key":"k"}}})"),
+            "E=x A=of a service")
+      << "a value goes first";
+  // So is what refers to them; anything else has its value, as if there were no files.
+  constexpr std::string_view kA = R"({"name":"A","valueFrom":{"fileKeyRef":{"volumeName":"v","path":"p","key":"k"}}})";
+  EXPECT_EQ(
+      OfFiles(absl::StrCat(
+          R"j({"name":"B","value":"$(A)"},)j", kA,
+          R"j(,{"name":"C","value":"$$(A)$(B)"},{"name":"D","value":"$(A)$(B)$$(A)$(L)$"},{"name":"L","value":"l"},
+    {"name":"F","value":"$(D)"},{"name":"A","value":"$(L)$"},{"name":"A","valueFrom":{"secretKeyRef":{"name":"sec","key":"password"}}})j")),
+      "B=of a service C=$(A)of a service L=l A=of a service "
+      "A=<v:p:k> D={$(A)of a service$$(A)$$(L)$$} F={$(D)} A={l$$} A={s3cret}");
+}
+
+// What the kubelet and the guest make of an environment together is what a node's kubelet makes of it alone.
+TEST(ResolveEnv, TwoStepsAreAsGoodAsOne) {
+  using Map = std::map<std::string, std::string>;
+  const std::string_view kPieces[] = {"$(A)", "$(B)", "$(C)", "$(S)", "$(X)", "$$", "$", "(A)", "x", "$(A"};
+  const Map file = {{"1", "one$"}, {"2", "$(B)"}, {"3", "$$"}};
+  std::mt19937 random(1);
+  const auto pick = [&random](size_t n) { return static_cast<size_t>(random() % n); };
+  const auto text = [&] {
+    std::string out;
+    for (size_t i = 1 + pick(4); i > 0; --i) out += kPieces[pick(std::size(kPieces))];
+    return out;
+  };
+  for (int round = 0; round < 2000; ++round) {
+    const ServiceEnv services = {{"S", "s$(A)"}, {"C", "service$"}};
+    Map env;
+    const auto lookup = [&](std::string_view name) -> const std::string* {
+      if (auto it = env.find(std::string(name)); it != env.end()) return &it->second;
+      auto it = services.find(std::string(name));
+      return it == services.end() ? nullptr : &it->second;
+    };
+    std::string vars;
+    for (size_t i = 1 + pick(7); i > 0; --i) {
+      const std::string name(1, "ABCS"[pick(4)]);
+      absl::StrAppend(&vars, vars.empty() ? "" : ",", R"({"name":")", name, R"(",)");
+      if (pick(2) == 0) {
+        const std::string value = text();
+        absl::StrAppend(&vars, R"("value":")", value, R"("})");
+        env[name] = guestapi::Expand(value, lookup);
+      } else {
+        const std::string key = std::to_string(1 + pick(4));
+        absl::StrAppend(&vars, R"("valueFrom":{"fileKeyRef":{"volumeName":"v","path":"p","optional":true,"key":")", key,
+                        R"("}}})");
+        if (file.contains(key)) env[name] = file.at(key);
+      }
+    }
+    const std::string arg = text();
+    Resolved r(absl::StrCat(R"({"volumes":[{"name":"v"}],"containers":[{"name":"c","args":[")", arg, R"("],"env":[)",
+                            vars, R"(],"volumeMounts":[{"name":"v","mountPath":"/v"}]}]})"),
+               {.services = services});
+    ASSERT_TRUE(r.ok()) << vars;
+    guestapi::ContainerSpec container = r.container();
+    const auto read = [&](const guestapi::EnvFileKey& key) -> StatusOr<std::string> {
+      return file.contains(key.key) ? file.at(key.key) : "";
+    };
+    ASSERT_TRUE(SettleEnv(read, &container).ok());
+    env.insert(services.begin(), services.end());
+    EXPECT_EQ(Map(container.env.begin(), container.env.end()), env) << vars;
+    EXPECT_EQ(container.args.at(0), guestapi::Expand(arg, lookup)) << arg << " " << vars;
+  }
+}
+
+TEST(ResolveEnv, WhatRefersToFiles) {
+  Resolved r(
+      R"j({"volumes":[{"name":"v"}],"containers":[{"name":"c","command":["sh","$(B)"],"args":["$$(E)$(E)","$(NONE)"],
+    "env":[{"name":"B","value":"$5"},{"name":"E","valueFrom":{"fileKeyRef":{"volumeName":"v","path":"p","key":"k"}}}],
+    "volumeMounts":[{"name":"v","mountPath":"/a","subPathExpr":"$(E)/$(B)"},{"name":"v","mountPath":"/b","subPath":"$(E)"}]},
+    {"name":"d","command":["$$(E)"],"volumeMounts":[{"name":"v","mountPath":"/b","subPath":"$$"}]}]})j");
+  ASSERT_TRUE(r.ok());
+  EXPECT_EQ(r.container().command, (std::vector<std::string>{"sh", "$$5"}));
+  EXPECT_EQ(r.container().args, (std::vector<std::string>{"$$(E)$(E)", "$$(NONE)"}));
+  EXPECT_EQ(r.container().mounts.at(0).sub_path, "$(E)/$$5");
+  EXPECT_EQ(r.container().mounts.at(1).sub_path, "$$(E)");
+  EXPECT_FALSE(r.container().confidential);
+  EXPECT_EQ(r.container(1).command, (std::vector<std::string>{"$(E)"})) << "it has no files";
+  EXPECT_EQ(r.container(1).mounts.at(0).sub_path, "$$");
+}
+
+TEST(ResolveEnv, FilesThatCannotBe) {
+  const auto of = [](std::string_view selector) {
+    return OfFiles(absl::StrCat(R"({"name":"E","valueFrom":{"fileKeyRef":{)", selector, "}}}"));
+  };
+  EXPECT_EQ(of(R"("volumeName":"no","path":"p","key":"k")"),
+            R"(error: cannot find the volume "no" referenced by FileKeyRef)");
+  EXPECT_EQ(of(R"("volumeName":"unused","path":"p","key":"k")"),
+            R"(error: cannot find the volume "unused" referenced by FileKeyRef)")
+      << "nobody mounts it";
+  EXPECT_EQ(of(R"("volumeName":"cm","path":"p","key":"k")"),
+            R"(error: the volume "cm" referenced by FileKeyRef must be of type emptyDir)");
+  EXPECT_EQ(of(R"("volumeName":"v","key":"k")"), R"(error: FileKeyRef has no path that is one: "")");
 }
 
 TEST(ResolveEnv, WholeObjects) {

@@ -140,6 +140,7 @@ REPORT = r"""
 say() { echo "$1=$2"; }
 hash() { printf %s "$1" | sha256sum | cut -c 1-64; }
 say pwd "$(pwd)"; say args "$0|$1|$2"; say expanded "$EXPANDED"; say kept "$KEPT"; say prefixed "$CFG_greeting"; say password "$(hash "$PASSWORD")"
+say file "$FROM_FILE|$OF_FILE|${NOT_IN_FILE-none}"
 say key "$CONFIG_KEY"; say absent "${ABSENT-none}${GONE_x-none}"; say from "$(hash "$SEC_password")"; say expr "$(cat /expr/file)"
 say caps "$(grep CapBnd /proc/self/status | tail -c 17)"
 say pod "$POD_NAME $POD_IP $NODE_NAME"; say limit "$MEMORY_LIMIT"; say id "$(id -u):$(id -g):$(id -G)"; say host "$(hostname)"
@@ -160,10 +161,11 @@ echo bye
 
 
 def a_pod_gets_what_its_spec_says(lab):
-    """Environment, command, user, limits, init containers and a sidecar, volumes of each kind, live updates."""
+    """Environment, also from a file, command, user, limits, init containers and a sidecar, volumes of each kind, live updates."""
     secret, changed = "s3cret-q7Vx2Lk9", "changed-Zr4hT0bn"
     sha256 = lambda text: hashlib.sha256(text.encode()).hexdigest()  # noqa: E731
     field = lambda path: {"fieldRef": {"fieldPath": path}}  # noqa: E731
+    of_file = lambda key, **more: {"fileKeyRef": {"volumeName": "work", "path": "app.env", "key": key, **more}}  # noqa: E731
     main = box("main", REPORT, "48Mi", args=["$(CFG_greeting)", "two words"], workingDir="/work",
                envFrom=[{"prefix": "CFG_", "configMapRef": {"name": "rich"}}, {"prefix": "SEC_", "secretRef": {"name": "rich"}},
                         {"prefix": "GONE_", "configMapRef": {"name": "not-there", "optional": True}}],
@@ -173,6 +175,8 @@ def a_pod_gets_what_its_spec_says(lab):
                     {"name": "ABSENT", "valueFrom": {"secretKeyRef": {"name": "rich", "key": "no-such-key", "optional": True}}},
                     {"name": "POD_NAME", "valueFrom": field("metadata.name")}, {"name": "POD_IP", "valueFrom": field("status.podIP")},
                     {"name": "NODE_NAME", "valueFrom": field("spec.nodeName")},
+                    {"name": "FROM_FILE", "valueFrom": of_file("WRITTEN")}, {"name": "NOT_IN_FILE", "valueFrom": of_file("NO_SUCH_KEY", optional=True)},
+                    {"name": "OF_FILE", "value": "$(FROM_FILE) to $(POD_NAME), $$(FROM_FILE)"},
                     {"name": "MEMORY_LIMIT", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}}],
                securityContext={"runAsUser": 1000, "runAsGroup": 3000, "runAsNonRoot": True, "readOnlyRootFilesystem": True,
                                 "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}},
@@ -186,7 +190,8 @@ def a_pod_gets_what_its_spec_says(lab):
     main["command"].append("zero")
     work = [{"name": "work", "mountPath": "/work"}]
     pod = pod_of("rich", main, restart="Never", securityContext={"fsGroup": 4000, "supplementalGroups": [5000]}, initContainers=[
-        box("setup", "echo from init > /work/init; mkdir /work/below /work/of-rich; echo under > /work/below/file; echo by name > /work/of-rich/file; echo set up", volumeMounts=work),
+        box("setup", "echo from init > /work/init; mkdir /work/below /work/of-rich; echo under > /work/below/file; echo by name > /work/of-rich/file; "
+            """printf "# by init\\nOTHER='1'\\nWRITTEN='a \\$(POD_NAME)' # so\\n" > /work/app.env; echo set up""", volumeMounts=work),
         box("beside", "trap 'echo sidecar stops; exit 0' TERM; echo ran before main > /work/sidecar; while :; do sleep 1; done",
             restartPolicy="Always", volumeMounts=work, startupProbe={"exec": {"command": ["test", "-s", "/work/sidecar"]}, "periodSeconds": 1})],
         volumes=[{"name": "work", "emptyDir": {}}, {"name": "ro", "emptyDir": {}}, {"name": "ram", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
@@ -210,7 +215,7 @@ def a_pod_gets_what_its_spec_says(lab):
     ram, root, ids = said.pop("ram").split(), said.pop("root"), said.pop("id").split(":")
     expect(ids[:2] == ["1000", "3000"] and sorted(ids[2].split()) == ["3000", "4000", "5000"], f"user and groups: {ids}")
     wanted = {"pwd": "/work", "args": "zero|hello|two words", "expanded": "hello, world", "kept": "$(CFG_greeting)", "prefixed": "hello",
-              "password": sha256(secret), "from": sha256(secret), "key": "hello", "absent": "nonenone", "expr": "by name", "caps": "0000000000000400", "pod": f"rich {ip} vch1", "limit": "48", "host": "rich", "service": "10.96.0.1",
+              "password": sha256(secret), "from": sha256(secret), "file": "a $(POD_NAME)|a $(POD_NAME) to rich, $(FROM_FILE)|none", "key": "hello", "absent": "nonenone", "expr": "by name", "caps": "0000000000000400", "pod": f"rich {ip} vch1", "limit": "48", "host": "rich", "service": "10.96.0.1",
               "cpu": "50000 100000", "memory": str(48 << 20), "init": "from init", "sidecar": "ran before main", "group": "2777 4000",
               "motd": "first", "mode": "440 4000", "items": "message ", "secret": sha256(secret), "once": "first", "labels": 'colour="blue"',
               "cpus": "500", "namespace": "default", "under": "under"}

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
@@ -11,6 +12,13 @@ namespace {
 
 constexpr uint8_t kCloseSignal = 255;
 constexpr size_t kGroup = 4;  // characters of base64 that make whole bytes
+
+// Abseil skips blanks and takes a dot for padding: then groups of four would not be what they look like.
+bool IsBase64(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '+' || c == '/' || c == '=';
+  });
+}
 
 }  // namespace
 
@@ -46,7 +54,7 @@ Status ChannelDecoder::Feed(std::string_view piece, bool begin, bool end, Channe
   if (text.empty()) return absl::OkStatus();
   // Padding ends the text.
   std::string data;
-  if (padded_ || text.size() % kGroup != 0 || !absl::Base64Unescape(text, &data)) {
+  if (padded_ || text.size() % kGroup != 0 || !IsBase64(text) || !absl::Base64Unescape(text, &data)) {
     return absl::InvalidArgumentError("a message that is not base64");
   }
   padded_ = text.back() == '=';

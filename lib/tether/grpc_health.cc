@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -64,12 +65,16 @@ std::string StatusName(uint64_t status) {
   return status < kNames.size() ? std::string(kNames[status]) : absl::StrCat(status);
 }
 
+bool IsHexDigit(char c) { return absl::ascii_isxdigit(static_cast<unsigned char>(c)); }
+
 // gRPC over HTTP2: percent-encoded.
 std::string Message(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
     std::string byte;
-    if (text[i] == '%' && i + 2 < text.size() && absl::HexStringToBytes(text.substr(i + 1, 2), &byte)) {
+    // Abseil indexes a table with what it is given, whatever that is.
+    if (text[i] == '%' && i + 2 < text.size() && IsHexDigit(text[i + 1]) && IsHexDigit(text[i + 2]) &&
+        absl::HexStringToBytes(text.substr(i + 1, 2), &byte)) {
       out += byte;
       i += 2;
     } else {

@@ -1,7 +1,10 @@
 #include <algorithm>
+#include <functional>
+#include <map>
 
 #include "absl/strings/numbers.h"
 #include "absl/time/time.h"
+#include "guestapi/expand.h"
 #include "podvm/resolve_parts.h"
 
 namespace vck::podvm::internal {
@@ -65,6 +68,20 @@ std::optional<Handler> HandlerOf(const ContainerView& container, const json::Val
   return out;
 }
 
+// Of a probe, not of a hook. Only values that stand in the pod's spec count, as they are there; a variable with another
+// source is there and empty (ExpandContainerCommandOnlyStatic of k8s.io/kubernetes).
+void ExpandStatic(const ContainerView& container, std::vector<std::string>* command) {
+  std::map<std::string, std::string, std::less<>> values;
+  for (const json::Value& variable : container.env()) {
+    values[std::string(json::String(variable, "name"))] = json::String(variable, "value");
+  }
+  const auto lookup = [&values](std::string_view name) {
+    auto it = values.find(name);
+    return it == values.end() ? nullptr : &it->second;
+  };
+  for (std::string& word : *command) word = guestapi::Expand(word, lookup);
+}
+
 }  // namespace
 
 std::optional<guestapi::Probe> ResolveProbe(const ContainerView& container, std::string_view field) {
@@ -74,6 +91,7 @@ std::optional<guestapi::Probe> ResolveProbe(const ContainerView& container, std:
   if (!handler) return std::nullopt;
   guestapi::Probe probe;
   probe.handler = *std::move(handler);
+  ExpandStatic(container, &probe.handler.command);
   probe.initial_delay = Bounded(*value, "initialDelaySeconds", 0, 0);
   probe.timeout = Bounded(*value, "timeoutSeconds", 1, 1);
   probe.period = Bounded(*value, "periodSeconds", 10, 1);

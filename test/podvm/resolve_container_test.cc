@@ -55,6 +55,16 @@ TEST(ResolveContainer, Probes) {
   EXPECT_EQ(port("70000"), 0);
 }
 
+TEST(ResolveContainer, CommandsOfProbesKnowTheVariablesThatStandInTheSpec) {
+  ContainerSpec c = One(R"x("env":[{"name":"A","value":"a"},{"name":"B","value":"$(A)b"},
+      {"name":"P","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}],
+    "livenessProbe":{"exec":{"command":["test","$(A)","$(B)","[$(P)]","$(NONE)","$$(A)"]}},
+    "lifecycle":{"preStop":{"exec":{"command":["echo","$(A)"]}}})x");
+  ASSERT_TRUE(c.liveness && c.pre_stop);
+  EXPECT_EQ(c.liveness->handler.command, (std::vector<std::string>{"test", "a", "$(A)b", "[]", "$(NONE)", "$(A)"}));
+  EXPECT_EQ(c.pre_stop->command, (std::vector<std::string>{"echo", "$(A)"}));
+}
+
 TEST(ResolveContainer, Hooks) {
   ContainerSpec c = One(
       R"("lifecycle":{"stopSignal":"SIGUSR1","postStart":{"httpGet":{"port":80}},"preStop":{"sleep":{"seconds":7}}})");

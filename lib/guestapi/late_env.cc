@@ -1,41 +1,17 @@
 #include "guestapi/late_env.h"
 
-#include <map>
 #include <set>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/utf8.h"
-#include "guestapi/expand.h"
+#include "guestapi/variables.h"
 
 namespace vck::guestapi {
 namespace {
-
-// Values by name over a list that keeps its order.
-class Variables {
- public:
-  explicit Variables(std::vector<std::pair<std::string, std::string>>* list) : list_(*list) {
-    for (size_t i = 0; i < list_.size(); ++i) index_[list_[i].first] = i;
-  }
-  void Set(const std::string& name, std::string value) {
-    auto [it, fresh] = index_.try_emplace(name, list_.size());
-    if (fresh) {
-      list_.emplace_back(name, std::move(value));
-    } else {
-      list_[it->second].second = std::move(value);
-    }
-  }
-  [[nodiscard]] const std::string* Find(std::string_view name) const {
-    auto it = index_.find(name);
-    return it == index_.end() ? nullptr : &list_[it->second].second;
-  }
-
- private:
-  std::vector<std::pair<std::string, std::string>>& list_;
-  std::map<std::string, size_t, std::less<>> index_;
-};
 
 // nullopt: optional, and not there.
 StatusOr<std::optional<std::string>> ValueOf(const EnvFileKey& file, const ReadEnvKey& read) {
@@ -61,6 +37,21 @@ Status CheckSubPath(std::string_view path) {
   return absl::OkStatus();
 }
 
+StatusOr<std::string> ExpandSubPath(std::string_view text, const NameSet* later, const Lookup& env) {
+  std::set<std::string, std::less<>> missing;
+  const auto required = [&](std::string_view name) {
+    const std::string* value = env(name);
+    if (value == nullptr || value->empty()) missing.emplace(name);
+    return value;
+  };
+  std::string path = later == nullptr ? Expand(text, required) : ExpandExcept(text, *later, required);
+  if (!missing.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("missing value for ", absl::StrJoin(missing, ", ")));
+  }
+  RETURN_IF_ERROR(CheckSubPath(path));
+  return path;
+}
+
 Status CheckEnvValue(std::string_view name, std::string_view value) {
   if (value.find('\0') == std::string_view::npos && IsUtf8(value)) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -70,7 +61,8 @@ Status CheckEnvValue(std::string_view name, std::string_view value) {
 Status SettleEnv(const ReadEnvKey& read, ContainerSpec* container) {
   if (container->late_env.empty()) return absl::OkStatus();
   const std::vector<LateVariable> late = std::exchange(container->late_env, {});
-  Variables env(&container->env);
+  Variables env(std::exchange(container->env, {}));
+  const absl::Cleanup back = [&] { container->env = env.Take(); };
   const auto lookup = [&env](std::string_view name) { return env.Find(name); };
   for (const LateVariable& variable : late) {
     if (!variable.file) {
@@ -86,16 +78,7 @@ Status SettleEnv(const ReadEnvKey& read, ContainerSpec* container) {
     for (std::string& word : *words) word = Expand(word, lookup);
   }
   for (Mount& mount : container->mounts) {
-    std::set<std::string, std::less<>> missing;
-    mount.sub_path = Expand(mount.sub_path, [&](std::string_view name) {
-      const std::string* value = env.Find(name);
-      if (value == nullptr || value->empty()) missing.emplace(name);
-      return value;
-    });
-    if (!missing.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("missing value for ", absl::StrJoin(missing, ", ")));
-    }
-    RETURN_IF_ERROR(CheckSubPath(mount.sub_path));
+    ASSIGN_OR_RETURN(mount.sub_path, ExpandSubPath(mount.sub_path, nullptr, lookup));
   }
   return absl::OkStatus();
 }

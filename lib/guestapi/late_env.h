@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "guestapi/expand.h"
 #include "guestapi/spec.h"
 
 namespace vck::guestapi {
@@ -21,6 +22,8 @@ Status SettleEnv(const ReadEnvKey& read, ContainerSpec* container);
 
 // InvalidArgument for a subPath that is absolute or has "..".
 Status CheckSubPath(std::string_view path);
+// A subPathExpr, each of whose variables must have a value; but for those of `later` (null: none), which stay.
+StatusOr<std::string> ExpandSubPath(std::string_view text, const NameSet* later, const Lookup& env);
 
 // InvalidArgument for what no environment, and no JSON, can hold.
 Status CheckEnvValue(std::string_view name, std::string_view value);

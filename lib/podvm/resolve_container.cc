@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -53,13 +52,6 @@ std::vector<guestapi::RestartRule> RestartRules(const ContainerView& c) {
   return out;
 }
 
-const json::Value* FindVolume(const PodView& pod, std::string_view name) {
-  for (const json::Value& volume : pod.volumes()) {
-    if (json::String(volume, "name") == name) return &volume;
-  }
-  return nullptr;
-}
-
 // The kubelet writes these itself; nobody else may.
 bool IsManaged(const json::Value& volume) {
   for (std::string_view source : {"configMap", "secret", "downwardAPI", "projected"}) {
@@ -68,10 +60,14 @@ bool IsManaged(const json::Value& volume) {
   return false;
 }
 
+guestapi::NameSet LateNames(const Env& env) {
+  return [&env](std::string_view name) { return env.IsLate(name); };
+}
+
 // What refers to variables, once the environment is complete. If parts of that are late, so is all that this returns.
 std::string Expanded(std::string_view text, const Env& env, const guestapi::Lookup& lookup) {
   if (env.late().empty()) return guestapi::Expand(text, lookup);
-  return guestapi::ExpandExcept(text, [&env](std::string_view name) { return env.IsLate(name); }, lookup);
+  return guestapi::ExpandExcept(text, LateNames(env), lookup);
 }
 
 StatusOr<std::string> SubPath(const json::Value& mount, const Env& env) {
@@ -81,18 +77,9 @@ StatusOr<std::string> SubPath(const json::Value& mount, const Env& env) {
     RETURN_IF_ERROR(guestapi::CheckSubPath(path));
     return env.late().empty() ? std::string(path) : guestapi::EscapeDollars(path);
   }
-  std::set<std::string, std::less<>> missing;
-  std::string path = Expanded(expression, env, [&](std::string_view name) {
-    static const std::string kNothing;
-    const std::string* value = env.Find(name);
-    if (value == nullptr || value->empty()) missing.emplace(name);
-    return value == nullptr ? &kNothing : value;
-  });
-  if (!missing.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("missing value for ", absl::StrJoin(missing, ", ")));
-  }
-  RETURN_IF_ERROR(guestapi::CheckSubPath(path));
-  return path;
+  const guestapi::NameSet late = LateNames(env);
+  return guestapi::ExpandSubPath(expression, env.late().empty() ? nullptr : &late,
+                                 [&env](std::string_view name) { return env.Find(name); });
 }
 
 Status ResolveMounts(const PodView& pod, const ContainerView& c, const Env& env, ContainerSpec* spec) {

@@ -74,10 +74,8 @@ StatusOr<guestapi::EnvFileKey> FileKey(const ResolveInputs& in, const json::Valu
                            .path = std::string(json::String(selector, "path")),
                            .key = std::string(json::String(selector, "key")),
                            .optional = json::Bool(selector, "optional")};
-  const json::Array& volumes = in.pod->volumes();
-  const auto* volume = std::find_if(volumes.begin(), volumes.end(),
-                                    [&](const json::Value& v) { return json::String(v, "name") == out.volume; });
-  if (volume == volumes.end() || out.volume.empty() || !IsMounted(*in.pod, out.volume)) {
+  const json::Value* volume = FindVolume(*in.pod, out.volume);
+  if (volume == nullptr || out.volume.empty() || !IsMounted(*in.pod, out.volume)) {
     return absl::NotFoundError(
         absl::StrCat("cannot find the volume ", GoQuote(out.volume), " referenced by FileKeyRef"));
   }
@@ -122,23 +120,9 @@ Status AddVariable(const ResolveInputs& in, const ContainerView& c, const json::
 
 }  // namespace
 
-void Env::Set(std::string_view name, std::string value) {
-  auto [it, fresh] = index_.try_emplace(name, vars_.size());
-  if (fresh) {
-    vars_.emplace_back(name, std::move(value));
-  } else {
-    vars_[it->second].second = std::move(value);
-  }
-}
-
 void Env::SetLate(guestapi::LateVariable variable) {
   late_names_.insert(variable.name);
   late_.push_back(std::move(variable));
-}
-
-const std::string* Env::Find(std::string_view name) const {
-  auto it = index_.find(name);
-  return it == index_.end() ? nullptr : &vars_[it->second].second;
 }
 
 Status ResolveEnv(const ResolveInputs& in, const ContainerView& container, Env* env) {

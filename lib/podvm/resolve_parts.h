@@ -9,9 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "base/status.h"
+#include "guestapi/variables.h"
 #include "podvm/resolve_spec.h"
 
 namespace vck::podvm::internal {
@@ -22,6 +22,8 @@ inline bool IsPending(const Status& status) { return absl::IsUnavailable(status)
 // ---- resolve_references.cc ----
 // Names of the volumes that containers mount. Others are not looked at, as the kubelet does it.
 bool IsMounted(const kubeapi::PodView& pod, std::string_view volume);
+// Of that name; null: the pod has none.
+const json::Value* FindVolume(const kubeapi::PodView& pod, std::string_view name);
 // An object; without content if it is missing and optional.
 StatusOr<LookupResult> ReadObject(const ResolveInputs& in, const ObjectRef& ref, bool optional);
 std::string_view KindName(ObjectRef::Kind kind);  // "configmap", "secret"
@@ -38,24 +40,22 @@ StatusOr<std::string> ResourceField(const ResolveInputs& in, const json::Value& 
 // ---- resolve_env.cc ----
 class Env {
  public:
-  using Vars = std::vector<std::pair<std::string, std::string>>;
+  using Vars = guestapi::Variables::List;
   using Late = std::vector<guestapi::LateVariable>;
-  // A name that comes again takes the place of the first.
-  void Set(std::string_view name, std::string value);
-  [[nodiscard]] const std::string* Find(std::string_view name) const;
+  void Set(std::string_view name, std::string value) { vars_.Set(name, std::move(value)); }
+  [[nodiscard]] const std::string* Find(std::string_view name) const { return vars_.Find(name); }
   // Only the guest can tell the value, from here on: later settings of the name have to be late, too.
   void SetLate(guestapi::LateVariable variable);
   [[nodiscard]] bool IsLate(std::string_view name) const { return late_names_.contains(name); }
-  [[nodiscard]] const Vars& vars() const { return vars_; }
+  [[nodiscard]] const Vars& vars() const { return vars_.list(); }
   [[nodiscard]] const Late& late() const { return late_; }
-  Vars Take() { return std::move(vars_); }
+  Vars Take() { return vars_.Take(); }
   Late TakeLate() { return std::move(late_); }
   // Something in it came from a Secret or ConfigMap.
   bool confidential = false;
 
  private:
-  Vars vars_;
-  absl::flat_hash_map<std::string, size_t> index_;
+  guestapi::Variables vars_;
   Late late_;
   absl::flat_hash_set<std::string> late_names_;
 };

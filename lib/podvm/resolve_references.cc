@@ -10,6 +10,13 @@ using kubeapi::PodView;
 
 namespace internal {
 
+const json::Value* FindVolume(const kubeapi::PodView& pod, std::string_view name) {
+  for (const json::Value& volume : pod.volumes()) {
+    if (json::String(volume, "name") == name) return &volume;
+  }
+  return nullptr;
+}
+
 bool IsMounted(const PodView& pod, std::string_view volume) {
   bool mounted = false;
   pod.ForEachContainer([&](const ContainerView& c) {

@@ -71,20 +71,6 @@ void SwapField(absl::Time time, const Usage& usage, std::string* out) {
   out->push_back('}');
 }
 
-void FsField(std::string_view key, absl::Time time, const FileSystemStats& fs, std::string* out) {
-  if (fs.capacity_bytes < 0) return;
-  Key(key, out);
-  out->push_back('{');
-  Field("time", time, out);
-  Field("availableBytes", fs.available_bytes, out);
-  Field("capacityBytes", fs.capacity_bytes, out);
-  Field("usedBytes", fs.used_bytes, out);
-  Field("inodesFree", fs.free_inodes, out);
-  Field("inodes", fs.inodes, out);
-  if (fs.inodes >= 0 && fs.free_inodes >= 0) Field("inodesUsed", fs.inodes - fs.free_inodes, out);
-  out->push_back('}');
-}
-
 // `tree` of the file system: it shares capacity and room with everything there.
 void TreeFields(absl::Time time, const FileSystemStats& fs, const TreeStats& tree, std::string* out) {
   Field("time", time, out);
@@ -94,6 +80,16 @@ void TreeFields(absl::Time time, const FileSystemStats& fs, const TreeStats& tre
   Field("inodesFree", fs.free_inodes, out);
   Field("inodes", fs.inodes, out);
   Field("inodesUsed", tree.inodes_used, out);
+}
+
+void FsField(std::string_view key, absl::Time time, const FileSystemStats& fs, std::string* out) {
+  if (fs.capacity_bytes < 0) return;
+  Key(key, out);
+  out->push_back('{');
+  const bool counts_inodes = fs.inodes >= 0 && fs.free_inodes >= 0;
+  const TreeStats all{.used_bytes = fs.used_bytes, .inodes_used = counts_inodes ? fs.inodes - fs.free_inodes : -1};
+  TreeFields(time, fs, all, out);
+  out->push_back('}');
 }
 
 void TreeField(std::string_view key, const PodStats& pod, const TreeStats& tree, std::string* out) {

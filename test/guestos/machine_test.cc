@@ -56,6 +56,20 @@ TEST_F(DisksTest, NothingThereYet) {
   EXPECT_EQ(FindDisk(0, sys_).status().code(), absl::StatusCode::kNotFound);
 }
 
+TEST_F(DisksTest, OnlyTheRightControllerIsAskedForAUnit) {
+  const auto asked = [this](int number) {
+    std::ifstream in(sys_ / "class/scsi_host" / absl::StrCat("host", number) / "scan");
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  for (auto [number, driver] : {std::pair{0, "ata_piix"}, {2, "vmw_pvscsi"}}) {
+    Host(number, driver);
+    std::ofstream(sys_ / "class/scsi_host" / absl::StrCat("host", number) / "scan");
+  }
+  ScanDisk(8, sys_);
+  EXPECT_EQ(asked(0), "");
+  EXPECT_EQ(asked(2), "0 8 0");
+}
+
 TEST(Memory, OfThePod) {
   EXPECT_EQ(TotalMemory("MemFree: 1 kB\nMemTotal:         221184 kB\n"), int64_t{221184} << 10);
   EXPECT_EQ(TotalMemory("MemTotal: x kB\n"), 0);
